@@ -1,3 +1,118 @@
-"""Stable device-mesh operations for every PyTorch from 2.2 on."""
+"""Stable device-mesh operations: the same ranks, groups and errors on every torch from 2.2.
 
-__version__ = "0.1.0"
+This is the contents page. Every public name is imported from its room when it is first used,
+so that ``meshcompat --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from meshcompat import _release
+from meshcompat._errors import (
+    MeshCompatError,
+    MeshDimError,
+    MeshLayoutError,
+    MeshMismatchError,
+    NotInMeshError,
+    UnsupportedTorchError,
+    UntestedTorchWarning,
+)
+
+if TYPE_CHECKING:
+    from meshcompat._inspect import (
+        get_axis_names,
+        get_axis_size,
+        get_flattened_meshes,
+        get_root_mesh,
+        has_axis,
+        is_member,
+        layout_of,
+        same_root,
+    )
+    from meshcompat._layout import MeshLayout
+    from meshcompat._process_groups import from_group, get_group, get_ranks, register_axis
+    from meshcompat._reshape import flatten, unflatten
+    from meshcompat._roots import init_device_mesh
+    from meshcompat._select import (
+        concatenate,
+        get_all_submeshes,
+        get_flat_mesh,
+        get_fsdp_dp_mesh,
+        get_submesh,
+    )
+
+__all__ = [
+    "MeshCompatError",
+    "MeshDimError",
+    "MeshLayout",
+    "MeshLayoutError",
+    "MeshMismatchError",
+    "NotInMeshError",
+    "UnsupportedTorchError",
+    "UntestedTorchWarning",
+    "__version__",
+    "concatenate",
+    "flatten",
+    "from_group",
+    "get_all_submeshes",
+    "get_axis_names",
+    "get_axis_size",
+    "get_flat_mesh",
+    "get_flattened_meshes",
+    "get_fsdp_dp_mesh",
+    "get_group",
+    "get_ranks",
+    "get_root_mesh",
+    "get_submesh",
+    "has_axis",
+    "init_device_mesh",
+    "is_member",
+    "layout_of",
+    "register_axis",
+    "same_root",
+    "unflatten",
+]
+
+_ROOMS = {
+    "_inspect": (
+        "get_axis_names",
+        "get_axis_size",
+        "get_flattened_meshes",
+        "get_root_mesh",
+        "has_axis",
+        "is_member",
+        "layout_of",
+        "same_root",
+    ),
+    "_layout": ("MeshLayout",),
+    "_process_groups": ("from_group", "get_group", "get_ranks", "register_axis"),
+    "_reshape": ("flatten", "unflatten"),
+    "_roots": ("init_device_mesh",),
+    "_select": (
+        "concatenate",
+        "get_all_submeshes",
+        "get_flat_mesh",
+        "get_fsdp_dp_mesh",
+        "get_submesh",
+    ),
+}
+
+_release.require_floor(_release.installed_torch())
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return importlib.metadata.version("meshcompat")
+    for room, names in _ROOMS.items():
+        if name in names:
+            value: object = getattr(importlib.import_module(f"meshcompat.{room}"), name)
+            globals()[name] = value
+            return value
+    msg = f"module 'meshcompat' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

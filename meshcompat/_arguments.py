@@ -1,0 +1,228 @@
+"""What users pass, checked and brought into one form, before anything else happens.
+
+Every function raises `MeshDimError` or `MeshLayoutError`: what was asked, what is allowed,
+what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._errors import MeshDimError, MeshLayoutError
+
+
+def as_names(names: object) -> tuple[str, ...]:
+    """Bring a string, list or tuple of mesh dim names to a tuple of plain strings."""
+    if isinstance(names, str):
+        return (as_name(names),)
+    if not isinstance(names, (list, tuple)) or not names:
+        msg = (
+            f"expected a mesh dim name, or a list or tuple of at least one, got {names!r}; "
+            f"for example 'dp' or ('dp', 'tp')"
+        )
+        raise MeshLayoutError(msg)
+    for name in names:
+        if not isinstance(name, str):
+            msg = f"unknown mesh dim {name!r} in {names!r}: mesh dims are asked for by name"
+            raise MeshDimError(msg)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        msg = f"mesh dim names {names!r} repeat {repeated}; name every mesh dim once"
+        raise MeshLayoutError(msg)
+    return tuple(str.__str__(name) for name in names)
+
+
+def as_name(name: object) -> str:
+    """Bring one new mesh dim name to a plain string."""
+    if not isinstance(name, str) or not name:
+        msg = f"a mesh dim name must be a string of at least one character, got {name!r}"
+        raise MeshLayoutError(msg)
+    return str.__str__(name)
+
+
+def as_new_names(names: object, count: int) -> tuple[str, ...]:
+    """Bring the names of *count* new mesh dims to a tuple."""
+    given = (names,) if isinstance(names, str) else names
+    if not isinstance(given, (list, tuple)) or len(given) != count:
+        msg = (
+            f"mesh_dim_names {names!r} must be {count} names, one for each mesh dim; give a "
+            f"tuple of {count} strings"
+        )
+        raise MeshLayoutError(msg)
+    new = tuple(as_name(name) for name in given)
+    if len(set(new)) < len(new):
+        msg = f"mesh_dim_names {names!r} repeat a name; name every mesh dim once"
+        raise MeshLayoutError(msg)
+    return new
+
+
+def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
+    """Bring the sizes of mesh dims to a tuple of positive ints."""
+    given = (sizes,) if isinstance(sizes, int) else sizes
+    if (
+        not isinstance(given, Sequence)
+        or not given
+        or not all(type(size) is int and size > 0 for size in given)
+    ):
+        msg = f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
+        raise MeshLayoutError(msg)
+    return tuple(given)
+
+
+def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
+    """Bring the ordered global ranks of a mesh of *count* ranks to a list."""
+    given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, set)):
+        msg = f"ranks {ranks!r} must be an ordered list of global ranks"
+        raise MeshLayoutError(msg)
+    found = list(given)
+    allowed = f"give {count} different ints from 0 to {world_size - 1}"
+    if not all(type(rank) is int and 0 <= rank < world_size for rank in found):
+        msg = f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
+        raise MeshLayoutError(msg)
+    if len(set(found)) < len(found):
+        msg = f"ranks {ranks!r} repeat a rank; {allowed}"
+        raise MeshLayoutError(msg)
+    if len(found) != count:
+        msg = f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
+        raise MeshLayoutError(msg)
+    return found
+
+
+def as_timeout(timeout: object) -> timedelta | None:
+    """Bring a timeout, a timedelta or seconds, to a timedelta."""
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not math.isfinite(seconds)
+        or not 0 < seconds <= timedelta.max.total_seconds()
+    ):
+        msg = f"timeout {timeout!r} must be a timedelta or a number of seconds, more than zero"
+        raise MeshLayoutError(msg)
+    return timeout if isinstance(timeout, timedelta) else timedelta(seconds=seconds)
+
+
+def as_device_type(device_type: object) -> str:
+    """Return a device type that torch knows and that this machine has."""
+    allowed = "give 'cpu', 'cuda' or another device type of torch, without an index"
+    if not isinstance(device_type, str):
+        msg = f"device_type {device_type!r} must be a string; {allowed}"
+        raise MeshLayoutError(msg)
+    try:
+        device = torch.device(device_type)
+    except RuntimeError as error:
+        msg = f"torch knows no device_type {device_type!r}; {allowed}"
+        raise MeshLayoutError(msg) from error
+    if device.index is not None:
+        msg = f"device_type {device_type!r} has an index; {allowed}"
+        raise MeshLayoutError(msg)
+    module = getattr(torch, device.type, None)
+    is_available = getattr(module, "is_available", None)
+    if is_available is not None and not is_available() and not world_is_fake():
+        msg = f"device_type {device_type!r} is not available on this machine; {allowed}"
+        raise MeshLayoutError(msg)
+    return device.type
+
+
+def as_group_options(
+    override: object, names: Sequence[str | None], timeout: timedelta | None
+) -> tuple[GroupOptions, ...]:
+    """Bring torch's forms of ``backend_override`` to one entry per mesh dim.
+
+    Args:
+        override: A dict from mesh dim name or index to a backend name, options, or a pair
+            of both; one of the three where there is a single mesh dim.
+        names: Names of the mesh dims that get groups.
+        timeout: Timeout of every group.
+    """
+    if override is None:
+        override = {}
+    elif not isinstance(override, Mapping):
+        if len(names) != 1:
+            msg = (
+                f"backend_override {override!r} does not say which of the mesh dims "
+                f"{tuple(names)} it is for; give a dict from name or index to a backend"
+            )
+            raise MeshLayoutError(msg)
+        override = {0: override}
+    found: dict[int, GroupOptions] = {}
+    for key, value in override.items():
+        index = _index_of(key, names)
+        if index in found:
+            msg = f"backend_override {override!r} names mesh dim {key!r} twice"
+            raise MeshLayoutError(msg)
+        backend, options = _as_pair(value)
+        found[index] = GroupOptions(_as_backend(backend), options, timeout)
+    plain = GroupOptions(timeout=timeout)
+    return tuple(found.get(index, plain) for index in range(len(names)))
+
+
+def world_is_fake() -> bool:
+    """Return whether the default process group only pretends to communicate."""
+    return dist.is_initialized() and "fake" in dist.get_backend()
+
+
+def _index_of(key: object, names: Sequence[str | None]) -> int:
+    if isinstance(key, str) and key in names:
+        return names.index(key)
+    if type(key) is int and 0 <= key < len(names):
+        return key
+    msg = (
+        f"backend_override names unknown mesh dim {key!r}; the mesh dims are {tuple(names)}, "
+        f"by name or by index from 0"
+    )
+    raise MeshDimError(msg)
+
+
+def _as_pair(value: object) -> tuple[object, object | None]:
+    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004
+        return value
+    if isinstance(value, str) or value is None:
+        return value, None
+    if isinstance(value, (bool, int, float, list, tuple, dict, set, bytes)):
+        msg = (
+            f"backend_override has {value!r} for a mesh dim; give a backend name, a backend's "
+            f"options object, or a tuple of both"
+        )
+        raise MeshLayoutError(msg)
+    return None, value
+
+
+def _as_backend(backend: object) -> str | None:
+    if backend is None:
+        return None
+    if not isinstance(backend, str):
+        msg = f"backend {backend!r} must be a string such as 'gloo' or 'nccl'"
+        raise MeshLayoutError(msg)
+    name = backend.lower()
+    parts = [part.partition(":")[2] or part for part in name.split(",")]
+    known = set(dist.Backend.backend_list) - {"undefined"}
+    for part in parts:
+        if part not in known:
+            msg = f"torch knows no backend {backend!r}; it knows {sorted(known)}"
+            raise MeshLayoutError(msg)
+        if world_is_fake() and part != "fake":
+            msg = (
+                f"backend {backend!r} cannot be made inside a fake world: torch 2.14 and 2.15 "
+                f"crash there; leave backend_override out, or initialise a real process group"
+            )
+            raise MeshLayoutError(msg)
+        if not _is_usable(part):
+            msg = f"backend {backend!r} is not available on this machine; leave it out"
+            raise MeshLayoutError(msg)
+    return None if name == dist.get_backend() else name
+
+
+def _is_usable(backend: str) -> bool:
+    if backend == "nccl":
+        return dist.is_nccl_available() and torch.cuda.is_available()
+    return dist.is_backend_available(backend)

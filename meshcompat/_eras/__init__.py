@@ -1,0 +1,81 @@
+"""Which era is this torch? Asked of what it can do, not of its version string.
+
+Everything that is private in torch is spelled in this folder, and nowhere else. To add a
+torch release, see "A new torch came out" in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, NamedTuple
+
+from meshcompat import _release
+from meshcompat._eras import torch_2_02, torch_2_05, torch_2_10
+from meshcompat._errors import UnsupportedTorchError
+
+if TYPE_CHECKING:
+    from meshcompat._eras._primitives import Primitives
+
+    # mypy holds every module against the protocol.
+    _checked: tuple[Primitives, ...] = (torch_2_02, torch_2_05, torch_2_10)
+
+
+class Era(NamedTuple):
+    """A run of torch minors that one module serves."""
+
+    name: str
+    oldest: tuple[int, int]
+    newest: tuple[int, int]
+    module: Primitives
+
+
+ERAS = (
+    Era("parent tables", (2, 2), (2, 4), torch_2_02),
+    Era("root tables", (2, 5), (2, 9), torch_2_05),
+    Era("layouts", (2, 10), _release.NEWEST_TESTED, torch_2_10),
+)
+"""Oldest first, without a gap."""
+
+
+def primitives() -> Primitives:
+    """Return the primitives of the torch that is installed.
+
+    Raises:
+        UnsupportedTorchError: This torch can do nothing that an era needs.
+    """
+    return era().module
+
+
+@functools.cache
+def era() -> Era:
+    """Return the era of the torch that is installed, and warn once where it is untested."""
+    version = _release.installed_torch()
+    _release.require_floor(version)
+    found = _by_capability()
+    if found is None:
+        tested = ".".join(map(str, _release.NEWEST_TESTED))
+        msg = (
+            f"torch {version} has none of the DeviceMesh internals of torch 2.2 to {tested}; "
+            f"install one of these, or a newer meshcompat"
+        )
+        raise UnsupportedTorchError(msg)
+    _release.warn_if_untested(version)
+    return found
+
+
+def _by_capability() -> Era | None:
+    from torch.distributed import device_mesh
+
+    mesh = getattr(device_mesh, "DeviceMesh", None)
+    tables = getattr(device_mesh, "_mesh_resources", None)
+    parents, roots, layouts = ERAS
+    # torch: DeviceMesh._get_root_mesh, since 2.10
+    if hasattr(mesh, "_get_root_mesh"):
+        return layouts
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10
+    if hasattr(tables, "child_to_root_mapping"):
+        return roots
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
+    if hasattr(tables, "child_to_parent_mapping"):
+        return parents
+    return None

@@ -1,0 +1,146 @@
+"""torch 2.2 to 2.4: a mesh is a tensor of ranks, and a table leads from child to parent.
+
+No flattening, no root: a parent may itself be a child. 2.2 and 2.3 hash a mesh by identity;
+2.4 has the parent and the thread in equality and hash.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._eras._primitives import Handle
+
+
+def has_one_root() -> bool:
+    return False
+
+
+def is_thread_local() -> bool:
+    import threading
+
+    # torch: _mesh_resources is threading.local from 2.4
+    return isinstance(_tables(), threading.local)
+
+
+def publishes_flattened() -> bool:
+    return False
+
+
+def orders_groups() -> bool:
+    return False
+
+
+def root(mesh: DeviceMesh) -> DeviceMesh:
+    # torch: _MeshEnv.get_parent_mesh, since 2.2, gone in 2.5
+    parent = _tables().get_parent_mesh(mesh)
+    while parent is not None:
+        mesh, parent = parent, _tables().get_parent_mesh(parent)
+    return mesh
+
+
+def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
+    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8
+    infos = getattr(mesh, "_dim_group_infos", None)
+    return None if infos is None else list(infos)
+
+
+def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
+    mesh._dim_group_infos = handles  # type: ignore[attr-defined]
+
+
+def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:  # noqa: ARG001  (no flattening)
+    return {}
+
+
+def make_root(
+    device_type: str,
+    ranks: torch.Tensor,
+    names: tuple[str, ...] | None,
+    *,
+    keep_order: bool,  # noqa: ARG001  (no release of this era can)
+) -> DeviceMesh:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    return DeviceMesh(device_type, ranks, mesh_dim_names=names, **_without_groups())
+
+
+def make_submesh(
+    root: DeviceMesh,
+    ranks: torch.Tensor,
+    dims: Sequence[tuple[tuple[int, int], ...]],  # noqa: ARG001  (the tensor is the layout)
+    names: tuple[str, ...] | None,
+) -> DeviceMesh:
+    return make_root(root.device_type, ranks, names, keep_order=False)
+
+
+def make_outside(
+    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+) -> DeviceMesh:
+    return make_root(root.device_type, ranks, names, keep_order=False)
+
+
+def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
+    if hasattr(mesh, "_parent_mesh"):
+        # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5; part of the hash, so before it
+        mesh._parent_mesh = torch_root
+    elif torch_root.ndim != 2:  # noqa: PLR2004
+        # TP of 2.2 and 2.3 refuses a parent that is not 2-D, and takes a mesh without one.
+        return
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
+    _tables().child_to_parent_mapping[mesh] = torch_root
+
+
+def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+
+    # torch: distributed_c10d._get_group_tag, since 2.1
+    tag = distributed_c10d._get_group_tag(group)
+    ranks = dist.get_process_group_ranks(group)
+    if "_init_process_groups" in _constructor():
+        return (tag, ranks)
+    # torch: _dim_group_infos has three entries, since 2.3
+    return (tag, ranks, group.group_name)
+
+
+def group_of(handle: Handle) -> ProcessGroup | None:
+    from torch.distributed import distributed_c10d
+
+    tag, ranks = handle[:2]  # type: ignore[index]
+    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since 2.1
+    return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
+
+
+def publish_flattened(
+    root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
+) -> None:
+    """Do nothing: torch has no registry to write to."""
+
+
+def _tables() -> Any:  # noqa: ANN401
+    from torch.distributed import device_mesh
+
+    # torch: device_mesh._mesh_resources, since 2.2
+    return device_mesh._mesh_resources
+
+
+def _constructor() -> Any:  # noqa: ANN401
+    from torch.distributed.device_mesh import DeviceMesh
+
+    return inspect.signature(DeviceMesh.__init__).parameters
+
+
+def _without_groups() -> dict[str, Any]:
+    if "_init_process_groups" in _constructor():
+        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3
+        return {"_init_process_groups": False}
+    # torch: DeviceMesh(_init_backend=), since 2.3
+    return {"_init_backend": False}

@@ -1,0 +1,197 @@
+"""torch 2.10 and newer: a mesh is a layout over its root's rank map, and keeps its root.
+
+2.13 rebuilt the layout class; 2.11 added a registry of groups to the root; 2.15 can keep the
+order of ranks in a group. Each is a probe below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from meshcompat._eras import torch_2_05
+from meshcompat._eras.torch_2_05 import group_handles, group_of, set_group_handles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._eras._primitives import Handle
+
+__all__ = [
+    "group_handles",
+    "group_of",
+    "handle_for",
+    "has_one_root",
+    "is_thread_local",
+    "link",
+    "make_outside",
+    "make_root",
+    "make_submesh",
+    "native_flattened",
+    "orders_groups",
+    "publish_flattened",
+    "publishes_flattened",
+    "root",
+    "set_group_handles",
+]
+
+
+def has_one_root() -> bool:
+    return True
+
+
+def is_thread_local() -> bool:
+    return False
+
+
+def publishes_flattened() -> bool:
+    # DTensor's redistribute gives wrong values when it finds one there, 2.11 to 2.15:
+    # https://github.com/pytorch/pytorch/issues/194457
+    return False
+
+
+def orders_groups() -> bool:
+    # torch: DeviceMesh(preserve_rank_order=) and new_group(sort_ranks=), since 2.15
+    return "preserve_rank_order" in _constructor()
+
+
+def root(mesh: DeviceMesh) -> DeviceMesh:
+    # torch: DeviceMesh._get_root_mesh, since 2.10
+    return mesh._get_root_mesh()
+
+
+def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
+    # torch: DeviceMesh._flatten_mapping, since 2.10; without it torch flattens nothing
+    return dict(getattr(root, "_flatten_mapping", {}))
+
+
+def make_root(
+    device_type: str,
+    ranks: torch.Tensor,
+    names: tuple[str, ...] | None,
+    *,
+    keep_order: bool,
+) -> DeviceMesh:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    order = {"preserve_rank_order": True} if keep_order else {}
+    # torch: DeviceMesh(_init_backend=), since 2.3
+    return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False, **order)
+
+
+def make_submesh(
+    root: DeviceMesh,
+    ranks: torch.Tensor,  # noqa: ARG001  (an explicit tensor would slice silently wrong)
+    dims: Sequence[tuple[tuple[int, int], ...]],
+    names: tuple[str, ...] | None,
+) -> DeviceMesh:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10
+    return DeviceMesh(
+        root.device_type,
+        _layout=_layout(root, dims, names),
+        _rank_map=root._rank_map,
+        mesh_dim_names=names,
+        _root_mesh=root,
+        _init_backend=False,
+        **_order_of(root),
+    )
+
+
+def make_outside(
+    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+) -> DeviceMesh:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    # The layout form asks for this rank's own part, which does not exist here; and torch
+    # never slices a mesh that this rank is not in.
+    return DeviceMesh(
+        root.device_type,
+        ranks,
+        mesh_dim_names=names,
+        _root_mesh=root,
+        _init_backend=False,
+        **_order_of(root),
+    )
+
+
+def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
+    """Do nothing: the mesh was made with its root."""
+
+
+def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
+    # torch: DeviceMesh._pg_registry, since 2.11; get_group under torch.compile reads it
+    if hasattr(root, "_pg_registry"):
+        root._pg_registry[group.group_name] = group
+    return torch_2_05.handle_for(root, group)
+
+
+def publish_flattened(
+    root: DeviceMesh,
+    name: str,
+    mesh: DeviceMesh,
+    root_dims: tuple[int, ...],  # noqa: ARG001  (the layout says it)
+) -> None:
+    root._flatten_mapping[name] = mesh
+
+
+def _constructor() -> Any:  # noqa: ANN401
+    from torch.distributed.device_mesh import DeviceMesh
+
+    return inspect.signature(DeviceMesh.__init__).parameters
+
+
+def _order_of(root: DeviceMesh) -> dict[str, bool]:
+    # torch: DeviceMesh._preserve_rank_order, since 2.15
+    if hasattr(root, "_preserve_rank_order"):
+        return {"preserve_rank_order": root._preserve_rank_order}
+    return {}
+
+
+def _layout(
+    root: DeviceMesh,
+    dims: Sequence[tuple[tuple[int, int], ...]],
+    names: tuple[str, ...] | None,
+) -> Any:  # noqa: ANN401
+    from torch.distributed import _mesh_layout
+
+    if hasattr(_mesh_layout, "_FlatLayout"):
+        # torch: _mesh_layout._FlatLayout, since 2.13
+        return _mesh_layout._MeshLayout(
+            [
+                _mesh_layout._FlatLayout(
+                    tuple(size for size, _ in axes) or (1,),
+                    tuple(stride for _, stride in axes) or (1,),
+                )
+                for axes in dims
+            ]
+        )
+    # torch: _MeshLayout(shape, stride), since 2.10, gone in 2.13
+    pairs = [
+        _pair_of(root, axes, names[index] if names else None) for index, axes in enumerate(dims)
+    ]
+    return _mesh_layout._MeshLayout(
+        tuple(size for size, _ in pairs), tuple(stride for _, stride in pairs)
+    )
+
+
+def _pair_of(
+    root: DeviceMesh, axes: tuple[tuple[int, int], ...], name: str | None
+) -> tuple[Any, Any]:
+    """Return size and stride of one mesh dim as 2.10 to 2.12 write them."""
+    if len(axes) == 1:
+        return axes[0]
+    if axes:
+        return tuple(size for size, _ in axes), tuple(stride for _, stride in axes)
+    # Equality looks at the stride of a dim of size 1 too: take that of torch's own slice.
+    names = root.mesh_dim_names or ()
+    if name in names:
+        layout = root._layout[names.index(name)]
+        if layout.numel() == 1:
+            return (1, layout.stride)
+    return (1, 1)

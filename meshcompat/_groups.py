@@ -1,0 +1,101 @@
+"""Process groups of a root: take one that is there, or make one on all ranks of the world.
+
+The key for taking one is the whole partition of the root, with backend, options and timeout:
+a key of this rank's own ranks would let ranks decide differently, and hang.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from meshcompat import _eras, _layout
+from meshcompat._eras import process_groups
+from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._views import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshcompat._layout import Axes
+    from meshcompat._views import Root
+
+
+def serve(
+    root: Root,
+    dims: Sequence[tuple[str, Axes, GroupOptions]],
+    *,
+    share: bool,
+) -> list[Group]:
+    """Return a group for each of *dims*, taking or making it.
+
+    Args:
+        root: The root that the dims belong to.
+        dims: Name, axes and options of each mesh dim.
+        share: Take any group of the root that serves. Otherwise only dims of size 1 and
+            dims that span the world share.
+
+    Collective:
+        Yes, where a group is made: all ranks of the world, members of the root or not.
+    """
+    return [
+        find(root, axes, made_with, share=share) or _make(root, name, axes, made_with, share=share)
+        for name, axes, made_with in dims
+    ]
+
+
+def find(root: Root, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group | None:
+    """Return a group that is there for these ranks and options, or None; all ranks agree."""
+    partition = _layout.outermost_first(axes)
+    if _is_world(root, partition, made_with):
+        return _world(root, axes)
+    if not share and partition:
+        return None
+    for group in root.groups:
+        if group.shareable and (group.partition, group.made_with) == (partition, made_with):
+            return group
+    return None
+
+
+def _is_world(root: Root, partition: Axes, made_with: GroupOptions) -> bool:
+    return (
+        root.covers_world
+        and made_with == GroupOptions()
+        and _layout.size_of(partition) == root.size
+        and not root.descends(partition)
+    )
+
+
+def _world(root: Root, axes: Axes) -> Group:
+    world = dist.group.WORLD
+    handle = _eras.primitives().handle_for(root.mesh, world)
+    for group in root.groups:
+        if group.handle == handle:
+            return group
+    return _keep(root, Group(axes, GroupOptions(), handle, shareable=True))
+
+
+def _make(root: Root, name: str, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group:
+    """Make a group of every coset, in one order on all ranks."""
+    ordered = _layout.outermost_first(axes)
+    partition = [root.ranks_at(positions) for positions in _layout.cosets(ordered, root.size)]
+    description = f"mesh_{name}"
+    mine = None
+    if process_groups.splits_world(made_with):
+        mine = process_groups.split_world(partition, made_with, description=description)
+    else:
+        for ranks in partition:
+            group = process_groups.new_group(
+                ranks, made_with, description=description, keep_order=root.keeps_order
+            )
+            mine = group if group is not None else mine
+    handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
+    # A second factorisation's own communicator serves nobody else, unless it is of size 1.
+    shareable = share or not ordered
+    return _keep(root, Group(axes, made_with, handle, shareable=shareable))
+
+
+def _keep(root: Root, group: Group) -> Group:
+    root.groups.append(group)
+    return group

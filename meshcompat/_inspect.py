@@ -1,0 +1,203 @@
+"""Questions about a mesh, answered by arithmetic: no group is made, no rank waits."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+from meshcompat import _foreign, _layout
+from meshcompat._errors import MeshDimError
+from meshcompat._layout import MeshLayout
+from meshcompat._lookup import find_dim, unknown_message, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+T = TypeVar("T")
+
+_RAISE = object()
+
+
+def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
+    """Return the root mesh that *mesh* was derived from; a root's root is itself.
+
+    Args:
+        mesh: Any mesh.
+
+    Returns:
+        The root, the same object for every mesh derived from it.
+
+    Raises:
+        MeshLayoutError: The mesh's world was destroyed.
+
+    Collective:
+        No.
+
+    Torch:
+        From 2.4 to 2.9 torch loses the root in other threads and among equal meshes:
+        https://github.com/pytorch/pytorch/issues/173789. A submesh that torch sliced, and
+        that meshcompat first sees in another thread, is its own root there.
+
+    Example:
+        >>> from meshcompat import get_flat_mesh, get_root_mesh, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> get_root_mesh(get_flat_mesh(mesh, "tp")) is mesh
+        True
+    """
+    return view_of(mesh).root.mesh
+
+
+def same_root(a: DeviceMesh, b: DeviceMesh) -> bool:
+    """Return whether two meshes share a root; equal roots are not the same root.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_flat_mesh, init_device_mesh, same_root
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> same_root(get_flat_mesh(mesh, "dp"), get_flat_mesh(mesh, "tp"))
+        True
+    """
+    return view_of(a).root is view_of(b).root
+
+
+def is_member(mesh: DeviceMesh) -> bool:
+    """Return whether this rank is in the mesh, and so has a coordinate and groups there.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import init_device_mesh, is_member
+        >>> is_member(init_device_mesh("cpu", (2,), ranks=[4, 5]))    # on rank 0
+        False
+    """
+    view_of(mesh)
+    return mesh.get_coordinate() is not None
+
+
+def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
+    """Return the flattened meshes of the root of *mesh*, by name, in the order they were made.
+
+    Args:
+        mesh: The root or any submesh.
+
+    Returns:
+        A read-only mapping from name to 1-D mesh; those that torch flattened are in it too.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import flatten, get_flattened_meshes, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> _ = flatten(mesh, "world")
+        >>> list(get_flattened_meshes(mesh))
+        ['world']
+    """
+    root = view_of(mesh).root
+    _foreign.find_flattened(root)
+    return MappingProxyType(dict(root.flattened))
+
+
+def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T:  # type: ignore[assignment]
+    """Return the size of a mesh dim by name, native or flattened.
+
+    Args:
+        mesh: The root or any submesh.
+        name: Name of the mesh dim, looked up as in `get_submesh`.
+        default: What to return for an unknown name, instead of raising.
+
+    Returns:
+        Number of ranks along the mesh dim.
+
+    Raises:
+        MeshDimError: The name is unknown, and there is no default.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_axis_size, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> get_axis_size(mesh, "tp"), get_axis_size(mesh, "cp", 1)
+        (4, 1)
+    """
+    view = view_of(mesh)
+    dim = find_dim(view, name)
+    if dim is not None:
+        return _layout.size_of(dim.axes)
+    if default is _RAISE:
+        raise MeshDimError(unknown_message(view, name))
+    return default
+
+
+def get_axis_names(mesh: DeviceMesh, *, flattened: bool = True) -> tuple[str, ...]:
+    """Return every name that `get_submesh` takes on *mesh*.
+
+    Native mesh dims come first, in the order of the root; then those of *mesh* that are
+    native to an `unflatten` only; then the flattened ones, in the order they were made.
+
+    Args:
+        mesh: The root or any submesh.
+        flattened: Whether to list flattened names.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import flatten, get_axis_names, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> _ = flatten(mesh, "world")
+        >>> get_axis_names(mesh)
+        ('dp', 'tp', 'world')
+    """
+    view = view_of(mesh)
+    flat = tuple(get_flattened_meshes(mesh))
+    native = [dim.name for dim in view.root.dims if dim.name is not None]
+    native += [name for name in view.names if name not in native and name not in flat]
+    return (*native, *flat) if flattened else tuple(native)
+
+
+def has_axis(mesh: DeviceMesh, name: str) -> bool:
+    """Return whether `get_submesh` takes this name on *mesh*.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import has_axis, init_device_mesh
+        >>> has_axis(init_device_mesh("cpu", (8,), mesh_dim_names=("dp",)), "tp")
+        False
+    """
+    return find_dim(view_of(mesh), name) is not None
+
+
+def layout_of(mesh: DeviceMesh) -> MeshLayout:
+    """Return the mesh as plain data, without torch: comparable, hashable, picklable.
+
+    Args:
+        mesh: Any mesh.
+
+    Returns:
+        Root shape, and per mesh dim its ``(size, stride)`` pairs and its name.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_submesh, init_device_mesh, layout_of
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> layout_of(get_submesh(mesh, "tp")).dims
+        (((4, 1),),)
+    """
+    view = view_of(mesh)
+    names = view.names
+    return MeshLayout(
+        root_shape=view.root.shape,
+        dims=view.layouts,
+        names=names if len(names) == len(view.dims) else None,
+    )

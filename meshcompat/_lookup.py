@@ -1,0 +1,148 @@
+"""From a mesh that came in to what is known of it, and to what was made of it before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from meshcompat import _eras, _foreign
+from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
+from meshcompat._meshes import outside_message, relink
+from meshcompat._views import ATTRIBUTE, making, remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from torch.distributed import ProcessGroup
+
+    from meshcompat._views import Dim, Root, View
+
+
+def recall(mesh: DeviceMesh, key: Hashable) -> DeviceMesh | None:
+    """Return what was made of *mesh* before under *key*: a few dict look-ups, no more."""
+    try:
+        view: View = mesh.__dict__[ATTRIBUTE]
+        found = view.made[key]
+    except (AttributeError, KeyError, TypeError):
+        return None
+    if not view.root.is_alive:
+        return None
+    if _eras.primitives().is_thread_local():
+        relink(found)
+    return found
+
+
+def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) -> DeviceMesh:
+    """Return the mesh of *key*, made at the first call only, in whatever thread."""
+    with making:
+        view = view_of(mesh)
+        found = view.made.get(key)
+        if found is None:
+            found = make(view)
+            view.made[key] = found
+    relink(found)
+    return found
+
+
+def view_of(mesh: DeviceMesh) -> View:
+    """Return what is known of *mesh*, looking it over where it is new.
+
+    Raises:
+        MeshLayoutError: It is no mesh, its world was destroyed, or its groups do not hold
+            its ranks.
+    """
+    if not isinstance(mesh, DeviceMesh):
+        msg = f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}"
+        raise MeshLayoutError(msg)
+    if not dist.is_initialized():
+        msg = (
+            f"{mesh!r} has no living process groups, because no default process group is "
+            f"initialised; call torch.distributed.init_process_group and make the mesh again"
+        )
+        raise MeshLayoutError(msg)
+    with making:
+        view = remembered(mesh) or _foreign.adopt(mesh)
+    if not view.root.is_alive:
+        msg = (
+            f"{mesh!r} belongs to a default process group that was destroyed; make the mesh "
+            f"again after torch.distributed.init_process_group"
+        )
+        raise MeshLayoutError(msg)
+    relink(mesh)
+    return view
+
+
+def find_dim(view: View, name: object) -> Dim | None:
+    """Return the mesh dim called *name*: the mesh's own, then flattened ones, then the root's.
+
+    None where there is none.
+    """
+    for dim in view.dims:
+        if dim.name is not None and dim.name == name:
+            return dim
+    flat = find_flat(view.root, name)
+    if flat is not None:
+        return flat[0]
+    return next((dim for dim in view.root.dims if dim.name == name), None)
+
+
+def find_flat(root: Root, name: object) -> tuple[Dim, DeviceMesh] | None:
+    """Return a flattened dim of *root* and its mesh, or None."""
+    if not isinstance(name, str):
+        return None
+    if name not in root.flattened:
+        _foreign.find_flattened(root)
+    mesh = root.flattened.get(name)
+    view = None if mesh is None else remembered(mesh)
+    return None if mesh is None or view is None else (view.dims[0], mesh)
+
+
+def get_dim(view: View, name: object) -> Dim:
+    """Return the mesh dim called *name*.
+
+    Raises:
+        MeshDimError: There is none.
+    """
+    dim = find_dim(view, name)
+    if dim is None:
+        raise MeshDimError(unknown_message(view, name))
+    return dim
+
+
+def unknown_message(view: View, name: object) -> str:
+    """Word that *name* is no mesh dim here, and which ones are."""
+    root = view.root
+    parts = [f"the mesh has {view.names}"]
+    if root.flattened:
+        parts.append(f"its root has flattened {tuple(root.flattened)}")
+    if root.dims != view.dims:
+        parts.append(f"its root has {tuple(dim.name for dim in root.dims)}")
+    if not view.names:
+        parts = ["the mesh has no names; give mesh_dim_names to meshcompat.init_device_mesh"]
+    return (
+        f"unknown mesh dim {name!r}: {'; '.join(parts)}; ask for one of these, or make it with "
+        f"meshcompat.flatten first"
+    )
+
+
+def group_in(root: Root, dim: Dim) -> ProcessGroup:
+    """Return this rank's process group of a mesh dim.
+
+    Raises:
+        NotInMeshError: This rank is outside the root.
+        MeshLayoutError: The mesh was made without groups.
+    """
+    if not root.is_member:
+        raise NotInMeshError(outside_message())
+    group = None
+    if dim.group is not None and dim.group.handle is not None:
+        group = _eras.primitives().group_of(dim.group.handle)
+    if group is None:
+        msg = (
+            f"mesh dim {dim.name!r} has no process group: the mesh was made without groups, or "
+            f"they were destroyed; make the mesh with meshcompat.init_device_mesh"
+        )
+        raise MeshLayoutError(msg)
+    return group

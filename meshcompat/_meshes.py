@@ -1,0 +1,175 @@
+"""Real `DeviceMesh` objects from mesh dims that are known, with the groups these have.
+
+Nothing here makes a process group, and nothing is a collective. Up to 2.9 the mesh that
+torch takes for the root (the *anchor*) can be another than ours: consumers look names up in
+it, so it may only be a mesh that has them.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from meshcompat import _eras, _layout
+from meshcompat._errors import NotInMeshError, UnsupportedTorchError
+from meshcompat._views import View, making, remember, remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._views import Dim, Root
+
+
+class _OutsideGroups(list[object]):
+    """The groups of a mesh on a rank outside: there are none, and asking says so."""
+
+    def __getitem__(self, index: object) -> object:  # type: ignore[override]
+        raise NotInMeshError(outside_message())
+
+    def __reduce__(self) -> tuple[type[list[object]], tuple[()]]:
+        return (list, ())
+
+
+def outside_message() -> str:
+    """Word what a rank outside a mesh is told."""
+    return (
+        f"rank {dist.get_rank()} is not in this mesh, so it has no process group and no local "
+        f"rank there; ask meshcompat.is_member(mesh) first"
+    )
+
+
+def mesh_of(root: Root, dims: tuple[Dim, ...], *, within: View | None = None) -> DeviceMesh:
+    """Return the mesh of *root* with these dims around this rank; equal dims, same object.
+
+    *within* is the view that the dims were picked from: it can be the anchor where the
+    root cannot.
+    """
+    if dims == root.dims:
+        return root.mesh
+    return _interned(root, dims, _anchor(root, dims, within))
+
+
+def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> DeviceMesh:
+    """Return the 1-D mesh of a new flattened dim, and keep it under its name.
+
+    *root_dims* are the dims of the root that it covers, where they lie side by side.
+    """
+    era = _eras.primitives()
+    publish = era.publishes_flattened() and root_dims is not None
+    mesh = _interned(root, (dim,), root.mesh if publish or era.has_one_root() else None)
+    if dim.name is not None:
+        root.flattened[dim.name] = mesh
+        if publish and root_dims is not None:
+            root.published[dim.name] = (dim, root_dims)
+            era.publish_flattened(root.mesh, dim.name, mesh, root_dims)
+    return mesh
+
+
+def inert_mesh(root: Root, dim: Dim, start: int) -> DeviceMesh:
+    """Return the 1-D mesh of a subgroup that this rank is not in."""
+    names = None if dim.name is None else (dim.name,)
+    mesh = _eras.primitives().make_outside(root.mesh, root.ranks_of((dim.axes,), start), names)
+    _eras.primitives().set_group_handles(mesh, _OutsideGroups())
+    return mesh
+
+
+def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
+    """Hand the groups of *dims* to torch's mesh; a dim without one leaves it without any."""
+    handles: list[object] = _OutsideGroups()
+    if root.is_member:
+        handles = [dim.group.handle for dim in dims if dim.group is not None]
+        if len(handles) < len(dims):
+            return
+    _eras.primitives().set_group_handles(mesh, handles)
+
+
+def native_dims(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
+    """Return the root's dims that *dims* cover, if torch's root knows all by name and order."""
+    covered: list[int] = []
+    for dim in dims:
+        known, root_dims = root.published.get(dim.name or "", (None, ()))
+        if dim in root.dims:
+            covered.append(root.dims.index(dim))
+        elif dim == known:
+            covered.extend(root_dims)
+        else:
+            return None
+    return tuple(covered) if covered == sorted(set(covered)) else None
+
+
+def relink(mesh: DeviceMesh) -> None:
+    """Tell torch's tables, in this thread, what *mesh* belongs to.
+
+    From 2.4 to 2.9 the tables are empty in a thread that has not seen the mesh.
+    """
+    era = _eras.primitives()
+    view = remembered(mesh)
+    known = _thread.known.get(id(mesh))
+    if era.has_one_root() or view is None or (known is not None and known() is mesh):
+        return
+    _thread.known[id(mesh)] = weakref.ref(mesh)
+    if view.anchor is not mesh:
+        relink(view.anchor)
+        era.link(mesh, view.anchor)
+    elif view.root.mesh is mesh:
+        for name, (_, root_dims) in view.root.published.items():
+            era.publish_flattened(mesh, name, view.root.flattened[name], root_dims)
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.known: dict[int, weakref.ref[DeviceMesh]] = {}
+
+
+_thread = _Thread()
+
+
+def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> DeviceMesh:
+    key = (dims, None if anchor is None else id(anchor))
+    with making:
+        found = root.made.get(key)
+        if found is None:
+            found = _make(root, dims)
+            remember(found, View(root, dims, found if anchor is None else anchor))
+            relink(found)
+            root.made[key] = found
+    return found
+
+
+def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
+    layouts = [dim.axes for dim in dims]
+    start = _layout.start_of(_layout.join(layouts), root.position)
+    expected = root.ranks_of(layouts, start)
+    given = tuple(dim.name for dim in dims if dim.name is not None)
+    names = given if len(given) == len(dims) else None
+    if root.is_member:
+        mesh = _eras.primitives().make_submesh(root.mesh, expected, layouts, names)
+    else:
+        mesh = _eras.primitives().make_outside(root.mesh, expected, names)
+    # What protects from a torch that no one has seen: a mesh is handed out only if right.
+    if not torch.equal(mesh.mesh.to(expected.dtype), expected):
+        msg = (
+            f"this torch made a mesh of ranks {mesh.mesh.tolist()} where {expected.tolist()} "
+            f"was asked for; use a torch that this meshcompat was tested with, or a newer "
+            f"meshcompat"
+        )
+        raise UnsupportedTorchError(msg)
+    set_groups(mesh, root, dims)
+    return mesh
+
+
+def _anchor(root: Root, dims: tuple[Dim, ...], within: View | None) -> DeviceMesh | None:
+    """Return the mesh that torch can take for the root of *dims*; None where none can be."""
+    if _eras.primitives().has_one_root() or native_dims(root, dims) is not None:
+        return root.mesh
+    outer = None if within is None else remembered(within.anchor)
+    if outer is None or outer.anchor is root.mesh or any(dim not in outer.dims for dim in dims):
+        return None
+    indices = [outer.dims.index(dim) for dim in dims]
+    return outer.anchor if indices == sorted(set(indices)) else None

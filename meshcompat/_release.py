@@ -1,0 +1,60 @@
+"""The only place that reads torch's version string.
+
+It decides two things: the floor, and whether to warn that a torch is untested. What a
+torch *can do* is asked in `_eras`, because vendor builds carry version strings that lie.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import warnings
+
+from packaging.version import InvalidVersion, Version
+
+from meshcompat._errors import UnsupportedTorchError, UntestedTorchWarning
+
+OLDEST = (2, 2)
+NEWEST_TESTED = (2, 15)
+
+
+def installed_torch() -> str:
+    """Return the version of torch, without importing it where it is not imported."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return str(torch.__version__)
+    return importlib.metadata.version("torch")
+
+
+def minor_of(version: str) -> tuple[int, int] | None:
+    """Return ``(major, minor)``, or None for a string that is no version at all."""
+    try:
+        release = Version(version).release
+    except InvalidVersion:
+        return None
+    return (release[0], release[1] if len(release) > 1 else 0)
+
+
+def require_floor(version: str) -> None:
+    """Raise `UnsupportedTorchError` for a torch older than the oldest supported."""
+    minor = minor_of(version)
+    if minor is not None and minor < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        msg = (
+            f"meshcompat needs torch {needed} or newer, but torch {version} is installed; "
+            f"upgrade torch, or stay without meshcompat"
+        )
+        raise UnsupportedTorchError(msg)
+
+
+def warn_if_untested(version: str) -> None:
+    """Warn with `UntestedTorchWarning` for a torch newer than the newest tested."""
+    minor = minor_of(version)
+    if minor is None or minor > NEWEST_TESTED:
+        tested = ".".join(map(str, NEWEST_TESTED))
+        msg = (
+            f"torch {version} is newer than {tested}, the newest torch that this meshcompat "
+            f"was tested with; every mesh is checked when it is made, and a newer meshcompat "
+            f"may know this torch"
+        )
+        warnings.warn(msg, UntestedTorchWarning, stacklevel=2)

@@ -1,0 +1,265 @@
+"""Mesh dims joined into one, and split into several: groups are made where ranks are new."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from meshcompat import _groups, _layout
+from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
+from meshcompat._errors import MeshDimError, MeshLayoutError
+from meshcompat._lookup import find_flat, once, view_of
+from meshcompat._meshes import flat_mesh, mesh_of, native_dims, relink
+from meshcompat._views import Dim, making
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._eras.process_groups import GroupOptions
+    from meshcompat._layout import Axes
+    from meshcompat._views import Root, View
+
+
+def flatten(
+    mesh: DeviceMesh,
+    mesh_dim_name: str | None = None,
+    *,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    share_groups: bool = True,
+) -> DeviceMesh:
+    """Return the 1-D mesh over all dims of *mesh*, and keep it under a name.
+
+    The last mesh dim varies fastest, so ranks ascend where the dims stand in the order of
+    their root.
+
+    Args:
+        mesh: Mesh of shape ``(s0, ..., sn)``, adjacent dims or not.
+        mesh_dim_name: Name of the joined mesh dim, new in the root; by default the names
+            of the dims joined with ``_``.
+        backend_override: Backend name, options, or a pair of both for a new group.
+        timeout: Timeout of the group, a timedelta or seconds; by default that of the root.
+        share_groups: Take a group of the root that has the same partition of ranks,
+            backend, options and timeout. False makes one of its own, except over one rank
+            or over the whole world.
+
+    Returns:
+        A 1-D mesh of size ``s0 * ... * sn`` with the same root. A 1-D mesh flattened to its
+        own name is that mesh itself.
+
+    Raises:
+        MeshLayoutError: The name is taken, or the ranks would not ascend, which torch's
+            process groups cannot keep.
+
+    Collective:
+        Yes, where a group is made: all ranks of the world, members of the mesh or not.
+
+    Torch:
+        From 2.5 to 2.8 torch accepts the name of a dim, and breaks every equal mesh. From
+        2.11 a mesh that *torch* flattened makes DTensor's redistribute return wrong values:
+        https://github.com/pytorch/pytorch/issues/194457. So the flattened mesh is kept by
+        meshcompat, and is written to torch's registry on 2.5 to 2.9 only, where FSDP2 finds
+        it nowhere else.
+
+    Example:
+        >>> from meshcompat import flatten, get_submesh, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "cp"))
+        >>> flatten(get_submesh(mesh, ("pp", "cp")), "pp_cp").mesh.tolist()    # on rank 0
+        [0, 1, 4, 5]
+    """
+    view = view_of(mesh)
+    root = view.root
+    name = _flat_name(view, mesh_dim_name)
+    axes = _layout.join(view.layouts)
+    limit = as_timeout(timeout)
+    (asked,) = as_group_options(backend_override, (name,), limit)
+    made_with = asked if limit is not None else asked._replace(timeout=root.timeout)
+    is_asked = backend_override is not None or limit is not None
+    with making:
+        if len(view.dims) == 1 and view.dims[0].name == name:
+            _refuse_other_options(view.dims[0], made_with, is_asked=is_asked)
+            return mesh
+        _refuse_taken_name(view, name)
+        known = find_flat(root, name)
+        if known is not None:
+            _refuse_other_dims(known[0], axes)
+            _refuse_other_options(known[0], made_with, is_asked=is_asked)
+            relink(known[1])
+            return known[1]
+        _refuse_disorder(view, axes)
+        (group,) = _groups.serve(root, [(name, axes, made_with)], share=share_groups)
+        covered = native_dims(root, view.dims)
+        is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
+        return flat_mesh(root, Dim(name, axes, group), covered if is_run else None)
+
+
+def unflatten(
+    mesh: DeviceMesh,
+    mesh_dim: int | str,
+    mesh_sizes: Sequence[int],
+    mesh_dim_names: Sequence[str],
+    *,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    share_groups: bool = False,
+) -> DeviceMesh:
+    """Return *mesh* with one mesh dim split into several.
+
+    The last new mesh dim varies fastest. The result is a second view of the root's ranks: it
+    may use names that the root has for other dims.
+
+    Args:
+        mesh: The root, or any mesh derived from it.
+        mesh_dim: Name or index of the mesh dim to split, of size ``s``.
+        mesh_sizes: Sizes of the new mesh dims; their product is ``s``.
+        mesh_dim_names: A name for each new mesh dim.
+        backend_override: Dict from new name, or index among the new dims, to a backend
+            name, options, or a pair of both.
+        timeout: Timeout of the new groups, a timedelta or seconds; by default that of the
+            root.
+        share_groups: Take groups of the root that serve. By default the new dims get their
+            own, so that their collectives overlap with those of other dims; only dims of
+            size 1, and dims that span the world, share.
+
+    Returns:
+        A mesh of shape ``(..., *mesh_sizes, ...)`` with the same root; the same object for
+        the same call.
+
+    Raises:
+        MeshDimError: The mesh dim is unknown.
+        MeshLayoutError: The sizes do not multiply up to ``s`` or do not divide its strides,
+            or names repeat.
+
+    Collective:
+        Yes, at the first such call: all ranks of the world, members of the mesh or not.
+
+    Torch:
+        Private, and from 2.10 only; 2.10 and 2.11 refuse a mesh dim given by a valid name.
+        Rebuilding it from local ranks on older releases hangs or pairs wrong ranks.
+
+    Example:
+        >>> from meshcompat import init_device_mesh, unflatten
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("pp", "dp"))
+        >>> unflatten(mesh, "dp", (2, 2), ("ep_shard", "ep")).mesh.tolist()
+        [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+    """
+    view = view_of(mesh)
+    index = _dim_index(view, mesh_dim)
+    sizes = as_sizes(mesh_sizes, "mesh_sizes")
+    names = as_new_names(mesh_dim_names, len(sizes))
+    parts = _split(view, index, sizes)
+    others = view.dims[:index] + view.dims[index + 1 :]
+    if any(dim.name is None or dim.name in names for dim in others):
+        msg = (
+            f"mesh_dim_names {names!r} beside mesh dims {tuple(dim.name for dim in others)} are "
+            f"not one name each; choose names that the mesh does not have"
+        )
+        raise MeshLayoutError(msg)
+    limit = as_timeout(timeout) or view.root.timeout
+    options = as_group_options(backend_override, names, limit)
+
+    def make(view: View) -> DeviceMesh:
+        wanted = list(zip(names, parts, options, strict=True))
+        groups = _groups.serve(view.root, wanted, share=share_groups)
+        new = tuple(map(Dim, names, parts, groups))
+        dims = view.dims[:index] + new + view.dims[index + 1 :]
+        return mesh_of(view.root, dims, within=view)
+
+    return once(mesh, ("unflatten", index, sizes, names, options, share_groups), make)
+
+
+def _flat_name(view: View, name: object) -> str:
+    if name is not None:
+        return as_name(name)
+    if len(view.names) < len(view.dims):
+        msg = (
+            "a mesh without names has no default name for its flattened mesh; give "
+            "mesh_dim_name, or mesh_dim_names to meshcompat.init_device_mesh"
+        )
+        raise MeshLayoutError(msg)
+    return "_".join(view.names)
+
+
+def _refuse_taken_name(view: View, name: str) -> None:
+    taken = {*view.names, *(dim.name for dim in view.root.dims)}
+    if name in taken:
+        msg = (
+            f"mesh_dim_name {name!r} is the name of a mesh dim already; the mesh has "
+            f"{view.names} and its root {tuple(dim.name for dim in view.root.dims)}; choose "
+            f"another name"
+        )
+        raise MeshLayoutError(msg)
+
+
+def _refuse_other_dims(known: Dim, axes: Axes) -> None:
+    if known.axes != axes:
+        msg = (
+            f"mesh_dim_name {known.name!r} is taken by a flattened mesh of other ranks, of size "
+            f"{_layout.size_of(known.axes)}; choose another name"
+        )
+        raise MeshLayoutError(msg)
+
+
+def _refuse_other_options(known: Dim, made_with: GroupOptions, *, is_asked: bool) -> None:
+    if is_asked and (known.group is None or known.group.made_with != made_with):
+        msg = (
+            f"mesh dim {known.name!r} is there already with another backend, options or "
+            f"timeout; choose another mesh_dim_name, or leave them out to get what is there"
+        )
+        raise MeshLayoutError(msg)
+
+
+def _refuse_disorder(view: View, axes: Axes) -> None:
+    root = view.root
+    follows_root = axes == _layout.outermost_first(axes)
+    is_kept = follows_root if root.keeps_order else not root.descends(axes)
+    if not is_kept:
+        ordered = sorted(view.dims, key=_depth)
+        msg = (
+            f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
+            f"group would sort them, so mesh and group would disagree; select the dims in the "
+            f"order {tuple(dim.name for dim in ordered)} first"
+        )
+        raise MeshLayoutError(msg)
+
+
+def _depth(dim: Dim) -> int:
+    return -dim.axes[0][1] if dim.axes else 0
+
+
+def _dim_index(view: View, mesh_dim: object) -> int:
+    count = len(view.dims)
+    if type(mesh_dim) is int and -count <= mesh_dim < count:
+        return mesh_dim % count
+    for index, dim in enumerate(view.dims):
+        if dim.name is not None and dim.name == mesh_dim:
+            return index
+    msg = (
+        f"unknown mesh_dim {mesh_dim!r}: the mesh has {count} mesh dims, {view.names}; give "
+        f"one of these names, or an index below {count}"
+    )
+    raise MeshDimError(msg)
+
+
+def _split(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
+    axes = view.dims[index].axes
+    size = _layout.size_of(axes)
+    product = " * ".join(map(str, sizes))
+    if math.prod(sizes) != size:
+        msg = (
+            f"mesh_sizes {sizes!r} multiply to {product} = {math.prod(sizes)}, but mesh dim "
+            f"{view.dims[index].name!r} has size {size}; give sizes whose product is {size}"
+        )
+        raise MeshLayoutError(msg)
+    parts = _layout.split(axes, sizes)
+    if parts is None:
+        msg = (
+            f"mesh_sizes {sizes!r} do not divide mesh dim {view.dims[index].name!r}, which is "
+            f"made of parts of sizes {tuple(part for part, _ in axes)}; give sizes that keep "
+            f"these apart"
+        )
+        raise MeshLayoutError(msg)
+    return parts

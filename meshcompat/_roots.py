@@ -1,0 +1,147 @@
+"""The first mesh: a root over the world, or over some ranks of it in some order."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from meshcompat import _eras, _groups, _layout
+from meshcompat._arguments import (
+    as_device_type,
+    as_group_options,
+    as_new_names,
+    as_ranks,
+    as_sizes,
+    as_timeout,
+    world_is_fake,
+)
+from meshcompat._errors import MeshLayoutError
+from meshcompat._meshes import set_groups
+from meshcompat._views import Dim, Root, View, making, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+def init_device_mesh(
+    device_type: str,
+    mesh_shape: Sequence[int],
+    *,
+    mesh_dim_names: Sequence[str] | None = None,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> DeviceMesh:
+    """Return a new root mesh over the world, or over the given ranks.
+
+    One process group is made for each distinct partition of the ranks: all mesh dims of
+    size 1 share one, and a mesh dim that spans the world has the default group.
+
+    Args:
+        device_type: ``"cpu"``, ``"cuda"`` or another device type of torch, without an index.
+        mesh_shape: Size of each mesh dim; without *ranks* their product is the world size.
+        mesh_dim_names: A name for each mesh dim.
+        backend_override: Dict from mesh dim name or index to a backend name, options, or a
+            pair of both; as torch has it from 2.9, here on every release.
+        timeout: Timeout of every group, a timedelta or seconds; also of those that `flatten`
+            and `unflatten` make later. By default torch's.
+        ranks: Ordered global ranks, row major, for a mesh smaller than the world or permuted
+            against it.
+
+    Returns:
+        A mesh of shape *mesh_shape*. On a rank outside *ranks* a mesh whose coordinate is
+        None, on which every function of meshcompat works.
+
+    Raises:
+        MeshLayoutError: The arguments describe no mesh of this world, or *ranks* descend
+            along a mesh dim where this torch cannot make a group in that order.
+        MeshDimError: *backend_override* names an unknown mesh dim.
+
+    Collective:
+        Yes: all ranks of the world, members of the mesh or not.
+
+    Torch:
+        Groups in an order of ranks that descends need 2.15. torch's own function takes no
+        timeout: https://github.com/pytorch/pytorch/issues/119574.
+
+    Example:
+        >>> from meshcompat import init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> mesh.mesh.tolist()
+        [[0, 1, 2, 3], [4, 5, 6, 7]]
+    """
+    shape = as_sizes(mesh_shape, "mesh_shape")
+    names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(shape))
+    limit = as_timeout(timeout)
+    _require_world()
+    device = as_device_type(device_type)
+    order = _ranks(shape, ranks)
+    labels = names or tuple(f"dim_{index}" for index in range(len(shape)))
+    options = as_group_options(backend_override, labels, limit)
+    era = _eras.primitives()
+    with making:
+        is_descending = any(a > b for a, b in zip(order, order[1:], strict=False))
+        tensor = torch.tensor(order, dtype=torch.int).reshape(shape)
+        mesh = era.make_root(
+            device, tensor, names, keep_order=is_descending and era.orders_groups()
+        )
+        root = Root(mesh, timeout=limit)
+        layouts = _layout.dims_of(shape)
+        for label, axes in zip(labels, layouts, strict=True):
+            if root.descends(axes) and not root.keeps_order:
+                msg = (
+                    f"ranks {order} descend along mesh dim {label!r}, and torch {torch.__version__} "
+                    f"sorts the ranks of a group, so mesh and group would disagree; give ranks "
+                    f"that ascend along every mesh dim, or use torch 2.15 or newer"
+                )
+                raise MeshLayoutError(msg)
+        _select_device(device)
+        wanted = list(zip(labels, layouts, options, strict=True))
+        groups = _groups.serve(root, wanted, share=True)
+        root.dims = tuple(map(Dim, names or (None,) * len(shape), layouts, groups))
+        set_groups(mesh, root, root.dims)
+        remember(mesh, View(root, root.dims, mesh))
+    return mesh
+
+
+def _require_world() -> None:
+    if dist.is_initialized():
+        return
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        msg = (
+            "no default process group is initialised, and the environment names no world to "
+            "make one of; call torch.distributed.init_process_group, or start with torchrun"
+        )
+        raise MeshLayoutError(msg)
+    dist.init_process_group()
+
+
+def _ranks(shape: tuple[int, ...], ranks: object) -> list[int]:
+    count = math.prod(shape)
+    world_size = dist.get_world_size()
+    if ranks is not None:
+        return as_ranks(ranks, count, world_size)
+    if count != world_size:
+        msg = (
+            f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
+            f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
+        )
+        raise MeshLayoutError(msg)
+    return list(range(count))
+
+
+def _select_device(device_type: str) -> None:
+    """Choose this process's device where nobody has, as torch's own meshes do."""
+    module = getattr(torch, device_type, None)
+    if world_is_fake() or not hasattr(module, "set_device") or module.is_initialized():
+        return
+    count = module.device_count()
+    if count:
+        module.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank() % count)))

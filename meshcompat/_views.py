@@ -1,0 +1,155 @@
+"""What meshcompat knows of a mesh: its root, its layout, its groups, and what was made of it.
+
+The knowledge lives on the mesh object itself, by identity. A table keyed by the mesh would
+mix up equal meshes, as torch's own did up to 2.9.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.distributed as dist
+
+from meshcompat import _eras, _layout
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from datetime import timedelta
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._eras._primitives import Handle
+    from meshcompat._eras.process_groups import GroupOptions
+    from meshcompat._layout import Axes
+
+ATTRIBUTE = "_meshcompat"
+"""Where a mesh keeps its view."""
+
+making = threading.RLock()
+"""Held while meshes and groups are made, so that all threads get the same objects."""
+
+
+class Group:
+    """One partition of a root into process groups, as this rank holds it.
+
+    Compared by identity: two groups over the same ranks are two communicators.
+    """
+
+    def __init__(
+        self, axes: Axes, made_with: GroupOptions, handle: Handle | None, *, shareable: bool
+    ) -> None:
+        """*handle* is None outside the root; *shareable* must be the same on all ranks."""
+        self.partition = _layout.outermost_first(axes)
+        self.made_with = made_with
+        self.handle = handle
+        self.shareable = shareable
+
+
+class Dim(NamedTuple):
+    """One mesh dim: equal dims mean equal ranks on the same communicator."""
+
+    name: str | None
+    axes: Axes
+    group: Group | None
+
+
+class Root:
+    """What all meshes of one root share."""
+
+    def __init__(self, mesh: DeviceMesh, *, timeout: timedelta | None = None) -> None:
+        """Read shape, names and ranks off *mesh*; its dims come when its groups are known."""
+        ranks = mesh.mesh.flatten()
+        mine = (ranks == dist.get_rank()).nonzero().flatten().tolist()
+        self.mesh = mesh
+        self.shape = tuple(mesh.mesh.shape)
+        self.size = ranks.numel()
+        self.rank_map = ranks
+        self.is_range = torch.equal(ranks, torch.arange(self.size, dtype=ranks.dtype))
+        self.is_member = bool(mine)
+        self.position: int = mine[0] if mine else 0
+        self.covers_world = self.size == dist.get_world_size()
+        self.timeout = timeout
+        self.dims: tuple[Dim, ...] = ()
+        self.groups: list[Group] = []
+        self.flattened: dict[str, DeviceMesh] = {}
+        self.published: dict[str, tuple[Dim, tuple[int, ...]]] = {}
+        self.made: dict[Hashable, DeviceMesh] = {}
+        self.world = weakref.ref(dist.group.WORLD)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the default process group is still the one that the root was made in."""
+        return self.world() is dist.group.WORLD
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether groups list their ranks in the order of the root rather than ascending."""
+        return _eras.primitives().orders_groups() and bool((self.rank_map.diff() < 0).any())
+
+    def ranks_at(self, positions: Sequence[int]) -> list[int]:
+        """Return the global ranks that stand at *positions*."""
+        if self.is_range:
+            return list(positions)
+        ranks: list[int] = self.rank_map[list(positions)].tolist()
+        return ranks
+
+    def ranks_of(self, dims: Sequence[Axes], start: int) -> torch.Tensor:
+        """Return the rank tensor of the coset of *dims* that begins at position *start*."""
+        axes = [axis for dim in dims for axis in dim]
+        ranks = self.rank_map.as_strided([s for s, _ in axes], [d for _, d in axes], start)
+        return ranks.reshape([_layout.size_of(dim) for dim in dims]).clone()
+
+    def descends(self, axes: Axes) -> bool:
+        """Return whether some group of a mesh dim would list its ranks out of order."""
+        if self.is_range:
+            return _layout.outermost_first(axes) != axes
+        starts = _layout.offsets(_layout.complement(axes, self.size) or ())
+        positions = torch.tensor(starts)[:, None] + torch.tensor(_layout.offsets(axes))
+        return bool((self.rank_map[positions].diff() < 0).any())
+
+
+class View:
+    """What is known of one mesh."""
+
+    __slots__ = ("__weakref__", "anchor", "dims", "made", "root")
+
+    def __init__(self, root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh) -> None:
+        """*anchor* is the root that torch's own consumers see: from 2.10 it is the root."""
+        self.root = root
+        self.dims = dims
+        self.anchor = anchor
+        self.made: dict[Hashable, DeviceMesh] = {}
+
+    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[()]]:
+        """Travel as an empty dict: a copied or loaded mesh is looked at afresh."""
+        return (dict, ())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the mesh dims that have one."""
+        return tuple(dim.name for dim in self.dims if dim.name is not None)
+
+    @property
+    def layouts(self) -> tuple[Axes, ...]:
+        """Axes of each mesh dim over the positions of the root."""
+        return tuple(dim.axes for dim in self.dims)
+
+    @property
+    def start(self) -> int:
+        """First position of this mesh in its root, around this rank."""
+        return _layout.start_of(_layout.join(self.layouts), self.root.position)
+
+
+def remember(mesh: DeviceMesh, view: View) -> View:
+    """Keep *view* on *mesh*."""
+    mesh.__dict__[ATTRIBUTE] = view
+    return view
+
+
+def remembered(mesh: DeviceMesh) -> View | None:
+    """Return the view that *mesh* keeps, if it keeps one."""
+    view = mesh.__dict__.get(ATTRIBUTE)
+    return view if isinstance(view, View) else None
