@@ -122,7 +122,7 @@ def as_device_type(device_type: object) -> str:
     except RuntimeError as error:
         msg = f"torch knows no device_type {device_type!r}; {allowed}"
         raise MeshLayoutError(msg) from error
-    if device.index is not None:
+    if ":" in device_type:
         msg = f"device_type {device_type!r} has an index; {allowed}"
         raise MeshLayoutError(msg)
     module = getattr(torch, device.type, None)
@@ -184,7 +184,7 @@ def _index_of(key: object, names: Sequence[str | None]) -> int:
 
 
 def _as_pair(value: object) -> tuple[object, object | None]:
-    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004
+    if isinstance(value, tuple) and len(value) == 2:
         return value
     if isinstance(value, str) or value is None:
         return value, None

@@ -46,7 +46,7 @@ def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) ->
     return found
 
 
-def view_of(mesh: DeviceMesh) -> View:
+def view_of(mesh: object) -> View:
     """Return what is known of *mesh*, looking it over where it is new.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
-    from meshcompat._views import Root, View
+    from meshcompat._views import View
 
 
 def flatten(

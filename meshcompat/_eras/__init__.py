@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch.distributed import device_mesh
+
 from meshcompat import _release
 from meshcompat._eras import torch_2_02, torch_2_05, torch_2_10
 from meshcompat._errors import UnsupportedTorchError
@@ -64,8 +66,6 @@ def era() -> Era:
 
 
 def _by_capability() -> Era | None:
-    from torch.distributed import device_mesh
-
     mesh = getattr(device_mesh, "DeviceMesh", None)
     tables = getattr(device_mesh, "_mesh_resources", None)
     parents, roots, layouts = ERAS

@@ -8,6 +8,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+import torch.distributed as dist
+from torch.distributed import device_mesh
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
@@ -23,7 +27,7 @@ class GroupOptions(NamedTuple):
     """
 
     backend: str | None = None
-    options: object | None = None
+    options: Any = None
     timeout: timedelta | None = None
 
 
@@ -31,8 +35,6 @@ def new_group(
     ranks: Sequence[int], made_with: GroupOptions, *, description: str, keep_order: bool
 ) -> ProcessGroup | None:
     """Return a new group of *ranks*, or None on the ranks outside."""
-    import torch.distributed as dist
-
     accepted = inspect.signature(dist.new_group).parameters
     extra: dict[str, Any] = {}
     if "group_desc" in accepted:
@@ -53,8 +55,6 @@ def split_world(
     partition: Sequence[Sequence[int]], made_with: GroupOptions, *, description: str
 ) -> ProcessGroup | None:
     """Return this rank's part of the world, made by one split; None outside the partition."""
-    import torch.distributed as dist
-
     group = dist.split_group(
         split_ranks=[list(ranks) for ranks in partition],
         timeout=_timeout(made_with),
@@ -69,11 +69,7 @@ def splits_world(made_with: GroupOptions) -> bool:
 
     With an eagerly bound device each `new_group` is a collective for every non-member.
     """
-    import torch
-    import torch.distributed as dist
-    from torch.distributed import device_mesh
-
-    world = dist.group.WORLD
+    world: Any = dist.group.WORLD
     # torch: DeviceMesh splits the world, since 2.6
     if not hasattr(device_mesh, "split_group") or not torch.cuda.is_available():
         return False

@@ -7,14 +7,18 @@ No flattening, no root: a parent may itself be a child. 2.2 and 2.3 hash a mesh 
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed.device_mesh import DeviceMesh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
     from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
@@ -24,8 +28,6 @@ def has_one_root() -> bool:
 
 
 def is_thread_local() -> bool:
-    import threading
-
     # torch: _mesh_resources is threading.local from 2.4
     return isinstance(_tables(), threading.local)
 
@@ -67,8 +69,6 @@ def make_root(
     *,
     keep_order: bool,  # noqa: ARG001  (no release of this era can)
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
     return DeviceMesh(device_type, ranks, mesh_dim_names=names, **_without_groups())
 
 
@@ -91,7 +91,7 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     if hasattr(mesh, "_parent_mesh"):
         # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5; part of the hash, so before it
         mesh._parent_mesh = torch_root
-    elif torch_root.ndim != 2:  # noqa: PLR2004
+    elif torch_root.ndim != 2:
         # TP of 2.2 and 2.3 refuses a parent that is not 2-D, and takes a mesh without one.
         return
     # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
@@ -99,9 +99,6 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
-    import torch.distributed as dist
-    from torch.distributed import distributed_c10d
-
     # torch: distributed_c10d._get_group_tag, since 2.1
     tag = distributed_c10d._get_group_tag(group)
     ranks = dist.get_process_group_ranks(group)
@@ -112,8 +109,6 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
 
 
 def group_of(handle: Handle) -> ProcessGroup | None:
-    from torch.distributed import distributed_c10d
-
     tag, ranks = handle[:2]  # type: ignore[index]
     # torch: distributed_c10d._find_pg_by_ranks_and_tag, since 2.1
     return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
@@ -125,16 +120,12 @@ def publish_flattened(
     """Do nothing: torch has no registry to write to."""
 
 
-def _tables() -> Any:  # noqa: ANN401
-    from torch.distributed import device_mesh
-
+def _tables() -> Any:
     # torch: device_mesh._mesh_resources, since 2.2
     return device_mesh._mesh_resources
 
 
-def _constructor() -> Any:  # noqa: ANN401
-    from torch.distributed.device_mesh import DeviceMesh
-
+def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 
 

@@ -6,7 +6,9 @@ forget in other threads. Flattened names live in them too, by the root dims they
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch.distributed import device_mesh, distributed_c10d
 
 from meshcompat._eras import torch_2_02
 from meshcompat._eras.torch_2_02 import (
@@ -76,9 +78,7 @@ def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
     # The table answers for every equal root, also for one of a destroyed world: only the
     # link back says whose flattened mesh it is.
     return {
-        name: mesh
-        for name, mesh in named.items()
-        if tables.child_to_root_mapping.get(mesh) is root
+        name: mesh for name, mesh in named.items() if tables.child_to_root_mapping.get(mesh) is root
     }
 
 
@@ -96,13 +96,13 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
 def group_of(handle: Handle) -> ProcessGroup | None:
     if not _has_group_names():
         return torch_2_02.group_of(handle)
-    from torch.distributed import distributed_c10d
-
+    c10d: Any = distributed_c10d
     try:
         # torch: distributed_c10d._resolve_process_group, since 2.3
-        return distributed_c10d._resolve_process_group(handle)  # type: ignore[arg-type]
+        group: ProcessGroup = c10d._resolve_process_group(handle)
     except (RuntimeError, ValueError):
         return None
+    return group
 
 
 def publish_flattened(
@@ -116,7 +116,5 @@ def publish_flattened(
 
 
 def _has_group_names() -> bool:
-    from torch.distributed import device_mesh
-
     # torch: device_mesh looks groups up by name, since 2.8
     return hasattr(device_mesh, "_resolve_process_group")

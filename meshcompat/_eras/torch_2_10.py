@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from torch.distributed.device_mesh import DeviceMesh
+
 from meshcompat._eras import torch_2_05
 from meshcompat._eras.torch_2_05 import group_handles, group_of, set_group_handles
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
@@ -76,9 +77,7 @@ def make_root(
     *,
     keep_order: bool,
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
-    order = {"preserve_rank_order": True} if keep_order else {}
+    order: dict[str, Any] = {"preserve_rank_order": True} if keep_order else {}
     # torch: DeviceMesh(_init_backend=), since 2.3
     return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False, **order)
 
@@ -89,8 +88,6 @@ def make_submesh(
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
     # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10
     return DeviceMesh(
         root.device_type,
@@ -106,8 +103,6 @@ def make_submesh(
 def make_outside(
     root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
     # The layout form asks for this rank's own part, which does not exist here; and torch
     # never slices a mesh that this rank is not in.
     return DeviceMesh(
@@ -140,13 +135,11 @@ def publish_flattened(
     root._flatten_mapping[name] = mesh
 
 
-def _constructor() -> Any:  # noqa: ANN401
-    from torch.distributed.device_mesh import DeviceMesh
-
+def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 
 
-def _order_of(root: DeviceMesh) -> dict[str, bool]:
+def _order_of(root: DeviceMesh) -> dict[str, Any]:
     # torch: DeviceMesh._preserve_rank_order, since 2.15
     if hasattr(root, "_preserve_rank_order"):
         return {"preserve_rank_order": root._preserve_rank_order}
@@ -157,14 +150,16 @@ def _layout(
     root: DeviceMesh,
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
-) -> Any:  # noqa: ANN401
-    from torch.distributed import _mesh_layout
+) -> Any:
+    # torch: torch.distributed._mesh_layout, since 2.10; elsewhere this module only imports
+    from torch.distributed import _mesh_layout  # noqa: PLC0415
 
-    if hasattr(_mesh_layout, "_FlatLayout"):
+    torch_layout: Any = _mesh_layout
+    if hasattr(torch_layout, "_FlatLayout"):
         # torch: _mesh_layout._FlatLayout, since 2.13
-        return _mesh_layout._MeshLayout(
+        return torch_layout._MeshLayout(
             [
-                _mesh_layout._FlatLayout(
+                torch_layout._FlatLayout(
                     tuple(size for size, _ in axes) or (1,),
                     tuple(stride for _, stride in axes) or (1,),
                 )
@@ -175,7 +170,7 @@ def _layout(
     pairs = [
         _pair_of(root, axes, names[index] if names else None) for index, axes in enumerate(dims)
     ]
-    return _mesh_layout._MeshLayout(
+    return torch_layout._MeshLayout(
         tuple(size for size, _ in pairs), tuple(stride for _, stride in pairs)
     )
 
