@@ -100,7 +100,7 @@ def init_device_mesh(
                 msg = (
                     f"ranks {order} descend along mesh dim {label!r}, and torch "
                     f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
-                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15 or newer"
+                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
                 )
                 raise MeshLayoutError(msg)
         _select_device(device)

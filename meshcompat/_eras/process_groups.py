@@ -75,7 +75,7 @@ def splits_world(made_with: GroupOptions) -> bool:
         return False
     if getattr(world, "bound_device_id", None) is None:
         return False
-    # torch: ProcessGroup._get_backend, since 2.0
+    # torch: ProcessGroup._get_backend, since before 2.2
     bound: str = world._get_backend(torch.device("cuda")).name()
     return made_with.backend in {None, bound}
 
@@ -84,6 +84,6 @@ def _timeout(made_with: GroupOptions) -> timedelta | None:
     """Return the timeout to pass: torch's default would override the one in the options."""
     if made_with.timeout is not None:
         return made_with.timeout
-    # torch: ProcessGroup.Options._timeout, since 1.13
+    # torch: ProcessGroup.Options._timeout, since before 2.2
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
     return timeout

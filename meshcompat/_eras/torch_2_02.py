@@ -99,7 +99,7 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
-    # torch: distributed_c10d._get_group_tag, since 2.1
+    # torch: distributed_c10d._get_group_tag, since before 2.2
     tag = distributed_c10d._get_group_tag(group)
     ranks = dist.get_process_group_ranks(group)
     if "_init_process_groups" in _constructor():
@@ -110,7 +110,7 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
 
 def group_of(handle: Handle) -> ProcessGroup | None:
     tag, ranks = handle[:2]  # type: ignore[index]
-    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since 2.1
+    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since before 2.2
     return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
 
 
@@ -121,7 +121,7 @@ def publish_flattened(
 
 
 def _tables() -> Any:
-    # torch: device_mesh._mesh_resources, since 2.2
+    # torch: device_mesh._mesh_resources, since before 2.2
     return device_mesh._mesh_resources
 
 
