@@ -127,14 +127,14 @@ def unknown_message(view: View, name: object) -> str:
     )
 
 
-def group_in(root: Root, dim: Dim) -> ProcessGroup:
+def group_in(view: View, dim: Dim) -> ProcessGroup:
     """Return this rank's process group of a mesh dim.
 
     Raises:
-        NotInMeshError: This rank is outside the root.
+        NotInMeshError: This rank is outside the mesh.
         MeshLayoutError: The mesh was made without groups.
     """
-    if not root.is_member:
+    if not view.is_member:
         raise NotInMeshError(outside_message())
     group = None
     if dim.group is not None and dim.group.handle is not None:

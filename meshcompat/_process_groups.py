@@ -55,9 +55,9 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
     view = view_of(mesh)
     dims = _in_root_order([get_dim(view, name) for name in as_names(names)])
     if len(dims) == 1:
-        return group_in(view.root, dims[0])
+        return group_in(view, dims[0])
     flat = flatten(get_submesh(mesh, tuple(dim.name or "" for dim in dims)))
-    return group_in(view.root, view_of(flat).dims[0])
+    return group_in(view, view_of(flat).dims[0])
 
 
 def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
@@ -147,7 +147,7 @@ def from_group(
         for axes, group in zip(_layout.dims_of(root.shape), given, strict=True):
             if is_inside:
                 handle = _eras.primitives().handle_for(made, group)
-                records.append(_foreign.adopt_group(root, axes, handle, made))
+                records.append(_foreign.adopt_group(root, axes, handle, made, in_order=True))
             else:
                 records.append(None)
         layouts = _layout.dims_of(root.shape)
@@ -209,7 +209,7 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         if known is not None or wanted in view.names:
             msg = f"name {name!r} is taken by another mesh dim of the root; choose another name"
             raise MeshLayoutError(msg)
-        record = _foreign.adopt_group(view.root, axes, handle, root)
+        record = _foreign.adopt_group(view.root, axes, handle, root, in_order=True)
         is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
         dim = Dim(wanted, axes, record)
         return flat_mesh(view.root, dim, covered if is_run else None)

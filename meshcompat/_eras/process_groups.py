@@ -80,6 +80,11 @@ def splits_world(made_with: GroupOptions) -> bool:
     return made_with.backend in {None, bound}
 
 
+def are_options(value: object) -> bool:
+    """Return whether *value* can be a backend's options object; the classes moved over time."""
+    return hasattr(value, "backend") and hasattr(value, "_timeout")
+
+
 def _timeout(made_with: GroupOptions) -> timedelta | None:
     """Return the timeout to pass: torch's default would override the one in the options."""
     if made_with.timeout is not None:
