@@ -53,6 +53,15 @@ def view_of(mesh: object) -> View:
         MeshLayoutError: It is no mesh, its world was destroyed, or its groups do not hold
             its ranks.
     """
+    view = remembered(mesh)
+    if view is None or not view.root.is_alive:
+        view = _look_over(mesh)
+    if _eras.primitives().is_thread_local():
+        relink(view.root.mesh)
+    return view
+
+
+def _look_over(mesh: object) -> View:
     if not isinstance(mesh, DeviceMesh):
         msg = f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}"
         raise MeshLayoutError(msg)
@@ -70,7 +79,6 @@ def view_of(mesh: object) -> View:
             f"again after torch.distributed.init_process_group"
         )
         raise MeshLayoutError(msg)
-    relink(mesh)
     return view
 
 

@@ -173,7 +173,7 @@ def remember(mesh: DeviceMesh, view: View) -> View:
     return view
 
 
-def remembered(mesh: DeviceMesh) -> View | None:
+def remembered(mesh: object) -> View | None:
     """Return the view that *mesh* keeps, if it keeps one."""
-    view = mesh.__dict__.get(ATTRIBUTE)
+    view = getattr(mesh, ATTRIBUTE, None)
     return view if isinstance(view, View) else None
