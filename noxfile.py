@@ -87,8 +87,9 @@ def nccl(session: nox.Session, name: str | None) -> None:
 def cover(session: nox.Session) -> None:
     """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
     session.install("coverage")
-    session.run("coverage", "combine", "--keep", "--quiet", env={"COVERAGE_FILE": ".coverage"})
-    session.run("coverage", "report", "--fail-under=100", *session.posargs, env={"COVERAGE_FILE": ".coverage"})
+    session.env["COVERAGE_FILE"] = ".coverage-of-all-rows"
+    session.run("coverage", "combine", "--keep", "--quiet", *sorted(path.name for path in ROOT.glob(".coverage.*")))
+    session.run("coverage", "report", "--fail-under=100", *session.posargs)
 
 
 @nox.session(python=PYTHON)
