@@ -28,11 +28,15 @@ Row = dict[str, Any]
 
 ROOT = Path(__file__).parent
 PYTHON = "3.11"
-ROWS: dict[str, Row] = {row["id"]: row for row in nox.project.load_toml("ci/torch-matrix.toml")["rows"]}
+ROWS: dict[str, Row] = {
+    row["id"]: row for row in nox.project.load_toml("ci/torch-matrix.toml")["rows"]
+}
 EDGE = [name for name, row in ROWS.items() if "edge" in row["tags"]]
 NEWEST = EDGE[-1]
 NIGHTLY_INDEX = "https://download.pytorch.org/whl/nightly/cpu"
-BACKEND = os.environ.get("MESHCOMPAT_TORCH_BACKEND", "auto")  # or cpu, default: where wheels of torch come from
+BACKEND = os.environ.get(
+    "MESHCOMPAT_TORCH_BACKEND", "auto"
+)  # or cpu, default: where wheels of torch come from
 ORDINARY = "not gpu and not soak"
 
 nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
@@ -57,7 +61,10 @@ def types(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(
     "python,name",
-    [nox.param(row["python"], name, id=name, tags=["matrix", *row["tags"]]) for name, row in ROWS.items()],
+    [
+        nox.param(row["python"], name, id=name, tags=["matrix", *row["tags"]])
+        for name, row in ROWS.items()
+    ],
 )
 def tests(session: nox.Session, name: str) -> None:
     """Run the tests on one row of ci/torch-matrix.toml, on CPU."""
@@ -88,7 +95,13 @@ def cover(session: nox.Session) -> None:
     """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
     session.install("coverage")
     session.env["COVERAGE_FILE"] = ".coverage-of-all-rows"
-    session.run("coverage", "combine", "--keep", "--quiet", *sorted(path.name for path in ROOT.glob(".coverage.*")))
+    session.run(
+        "coverage",
+        "combine",
+        "--keep",
+        "--quiet",
+        *sorted(path.name for path in ROOT.glob(".coverage.*")),
+    )
     session.run("coverage", "report", "--fail-under=100", *session.posargs)
 
 
@@ -99,7 +112,9 @@ def wheel(session: nox.Session) -> None:
         session.run("uv", "build", "--quiet", "--out-dir", scratch, external=True)
         (built,) = Path(scratch).glob("*.whl")
         elsewhere = Path(scratch, "elsewhere")
-        shutil.copytree(ROOT, elsewhere, ignore=shutil.ignore_patterns("meshcompat", ".*", "__pycache__"))
+        shutil.copytree(
+            ROOT, elsewhere, ignore=shutil.ignore_patterns("meshcompat", ".*", "__pycache__")
+        )
         package = f"meshcompat[cli] @ {built.as_uri()}"
         with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
             session.chdir(elsewhere)
@@ -116,7 +131,10 @@ def tables(session: nox.Session) -> None:
 @nox.session(python=PYTHON)
 def nightly(session: nox.Session) -> None:
     """Run the tests on tonight's torch."""
-    torch = ["torch>=2.2.dev0", f"--index={NIGHTLY_INDEX}"]  # a bound with `dev` lets uv take development releases
+    torch = [
+        "torch>=2.2.dev0",
+        f"--index={NIGHTLY_INDEX}",
+    ]  # a bound with `dev` lets uv take development releases
     with torch_environment(session, torch, "test", backend="default"):
         session.run("pytest", "-m", ORDINARY, *session.posargs)
 
@@ -128,7 +146,12 @@ def pinned(row: Row) -> list[str]:
 
 @contextlib.contextmanager
 def torch_environment(
-    session: nox.Session, torch: list[str], group: str, *, package: str = "-e.[cli]", backend: str = BACKEND
+    session: nox.Session,
+    torch: list[str],
+    group: str,
+    *,
+    package: str = "-e.[cli]",
+    backend: str = BACKEND,
 ) -> Iterator[None]:
     """Install a torch, this package and a dependency group for as long as the block runs.
 
@@ -139,7 +162,11 @@ def torch_environment(
     venv = session.virtualenv
     if not isinstance(venv, nox.virtualenv.VirtualEnv):
         session.error("needs an environment of its own: do not use --no-venv")
-    source = ["--torch-backend=cpu"] if backend == "cpu" or (backend == "auto" and cpu_index_answers()) else []
+    source = (
+        ["--torch-backend=cpu"]
+        if backend == "cpu" or (backend == "auto" and cpu_index_answers())
+        else []
+    )
     cache = os.environ.get("UV_CACHE_DIR", str(Path(venv.location, "uv-cache")))
     try:
         session.install(*source, *torch, package, "--group", group, env={"UV_CACHE_DIR": cache})
@@ -155,7 +182,12 @@ def cpu_index_answers() -> bool:
     command = ["uv", "pip", "compile", "--quiet", "--no-deps", "--torch-backend=cpu", "-"]
     patience = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
     answer = subprocess.run(
-        command, input="torch", text=True, capture_output=True, env={**os.environ, **patience}, check=False
+        command,
+        input="torch",
+        text=True,
+        capture_output=True,
+        env={**os.environ, **patience},
+        check=False,
     )
     return answer.returncode == 0
 
@@ -174,7 +206,9 @@ def coverage_data(session: nox.Session, name: str) -> Iterator[None]:
 
 def offer_all_pyenv_interpreters() -> None:
     """Make every interpreter that pyenv installed findable: its shims run only those of the selected versions."""
-    shims = [Path(entry) for entry in os.environ["PATH"].split(os.pathsep) if Path(entry).name == "shims"]
+    shims = [
+        Path(entry) for entry in os.environ["PATH"].split(os.pathsep) if Path(entry).name == "shims"
+    ]
     found = [str(path) for entry in shims for path in sorted(entry.parent.glob("versions/*/bin"))]
     os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *found])
 

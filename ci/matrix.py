@@ -18,7 +18,9 @@ else:
 
 def rows(tag: str | None = None) -> list[dict[str, Any]]:
     """Return the rows in the order of the file, those with *tag* where one is given."""
-    listed = tomllib.loads(Path(__file__).with_name("torch-matrix.toml").read_text(encoding="utf-8"))["rows"]
+    listed = tomllib.loads(
+        Path(__file__).with_name("torch-matrix.toml").read_text(encoding="utf-8")
+    )["rows"]
     return [row for row in listed if tag is None or tag in row["tags"]]
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from matrix import rows
 
 ROOT = Path(__file__).parent.parent
-TABLE = re.compile(r"(?P<open><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- /table -->)", re.DOTALL)
+TABLE = re.compile(
+    r"(?P<open><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- /table -->)", re.DOTALL
+)
 
 
 def support() -> tuple[list[str], list[list[str]]]:
@@ -21,10 +23,20 @@ def support() -> tuple[list[str], list[list[str]]]:
     for era in dict.fromkeys(row["era"] for row in rows()):
         served = [row for row in rows() if row["era"] == era]
         releases = ", ".join(dict.fromkeys(row["version"] for row in served))
-        pythons = sorted({row["python"] for row in served}, key=lambda text: [int(part) for part in text.split(".")])
+        pythons = sorted(
+            {row["python"] for row in served},
+            key=lambda text: [int(part) for part in text.split(".")],
+        )
         major, minor = era.split("-")[0].rstrip("+").split(".")
         span = era.replace("-", " to ").replace("+", " and later")
-        body.append([span, releases, ", ".join(pythons), f"`meshcompat/_eras/torch_{major}_{int(minor):02}.py`"])
+        body.append(
+            [
+                span,
+                releases,
+                ", ".join(pythons),
+                f"`meshcompat/_eras/torch_{major}_{int(minor):02}.py`",
+            ]
+        )
     return ["torch", "releases tested", "Python", "served by"], body
 
 
@@ -47,12 +59,17 @@ def main(*, check: bool) -> int:
     stale = 0
     for page in [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))]:
         before = page.read_text(encoding="utf-8")
-        after = TABLE.sub(lambda found: found["open"] + table(found["name"]) + found["close"], before)
+        after = TABLE.sub(
+            lambda found: found["open"] + table(found["name"]) + found["close"], before
+        )
         if before == after:
             continue
         if check:
             stale += 1
-            print(f"{page.relative_to(ROOT)}: generated tables are out of date, run: nox -s tables", file=sys.stderr)
+            print(
+                f"{page.relative_to(ROOT)}: generated tables are out of date, run: nox -s tables",
+                file=sys.stderr,
+            )
         else:
             page.write_text(after, encoding="utf-8")
             print(f"{page.relative_to(ROOT)}: tables written")
