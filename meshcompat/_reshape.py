@@ -59,8 +59,8 @@ def flatten(
 
     Torch:
         From 2.5 to 2.8 torch accepts the name of a dim, and breaks every equal mesh. From
-        2.11 a mesh that *torch* flattened makes DTensor's redistribute return wrong values:
-        https://github.com/pytorch/pytorch/issues/194457. So the flattened mesh is kept by
+        2.11 a mesh that *torch* flattened makes DTensor's redistribute of uneven shards
+        return wrong values: https://github.com/pytorch/pytorch/pull/194457. So the flattened mesh is kept by
         meshcompat, and is written to torch's registry on 2.5 to 2.9 only, where FSDP2 finds
         it nowhere else.
 

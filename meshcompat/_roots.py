@@ -70,7 +70,7 @@ def init_device_mesh(
 
     Torch:
         Groups in an order of ranks that descends need 2.15. torch's own function takes no
-        timeout: https://github.com/pytorch/pytorch/issues/119574.
+        timeout: https://github.com/pytorch/pytorch/issues/119613.
 
     Example:
         >>> from meshcompat import init_device_mesh

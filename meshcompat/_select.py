@@ -40,8 +40,10 @@ def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
         No, and no process group is made.
 
     Torch:
-        Up to 2.9 a slice by a flattened name can return the wrong ranks, and out-of-order
-        names raise on every release but 2.4: https://github.com/pytorch/pytorch/issues/157393
+        From 2.5 to 2.9 torch's slice by the name of flattened dims that do not lie side by
+        side returns wrong ranks: https://github.com/pytorch/pytorch/issues/157393. Names out
+        of order raise on every release but 2.4:
+        https://github.com/pytorch/pytorch/pull/133193
 
     Example:
         >>> from meshcompat import get_submesh, init_device_mesh
@@ -74,7 +76,7 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
 
     Torch:
         From 2.10 ``root[name]`` of a flattened dim warns of a removal:
-        https://github.com/pytorch/pytorch/issues/164993
+        https://github.com/pytorch/pytorch/pull/164993
 
     Example:
         >>> from meshcompat import flatten, get_flat_mesh, get_submesh, init_device_mesh

@@ -70,12 +70,12 @@ def splits_world(made_with: GroupOptions) -> bool:
     With an eagerly bound device each `new_group` is a collective for every non-member.
     """
     world: Any = dist.group.WORLD
-    # torch: DeviceMesh splits the world, since 2.6
+    # torch: DeviceMesh splits the world, since 2.6 - pytorch#138129
     if not hasattr(device_mesh, "split_group") or not torch.cuda.is_available():
         return False
     if getattr(world, "bound_device_id", None) is None:
         return False
-    # torch: ProcessGroup._get_backend, since before 2.2
+    # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
     bound: str = world._get_backend(torch.device("cuda")).name()
     return made_with.backend in {None, bound}
 
@@ -89,6 +89,6 @@ def _timeout(made_with: GroupOptions) -> timedelta | None:
     """Return the timeout to pass: torch's default would override the one in the options."""
     if made_with.timeout is not None:
         return made_with.timeout
-    # torch: ProcessGroup.Options._timeout, since before 2.2
+    # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
     return timeout

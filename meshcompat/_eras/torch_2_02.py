@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 
+from meshcompat._errors import UnsupportedTorchError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,7 @@ def has_one_root() -> bool:
 
 
 def is_thread_local() -> bool:
-    # torch: _mesh_resources is threading.local from 2.4
+    # torch: _mesh_resources is threading.local, since 2.4 - pytorch#124555
     return isinstance(_tables(), threading.local)
 
 
@@ -41,7 +43,7 @@ def orders_groups() -> bool:
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: _MeshEnv.get_parent_mesh, since 2.2, gone in 2.5
+    # torch: _MeshEnv.get_parent_mesh, since 2.2, gone in 2.5 - pytorch#107730, #132339
     parent = _tables().get_parent_mesh(mesh)
     while parent is not None:
         mesh, parent = parent, _tables().get_parent_mesh(parent)
@@ -49,7 +51,7 @@ def root(mesh: DeviceMesh) -> DeviceMesh:
 
 
 def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
-    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8
+    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8 - pytorch#150898
     infos = getattr(mesh, "_dim_group_infos", None)
     return None if infos is None else list(infos)
 
@@ -89,12 +91,13 @@ def make_outside(
 
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     if hasattr(mesh, "_parent_mesh"):
-        # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5; part of the hash, so before it
+        # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5 - pytorch#123572, #131636.
+        # It is part of the hash, so it is set before the mesh becomes a key.
         mesh._parent_mesh = torch_root
     elif torch_root.ndim != 2:
         # TP of 2.2 and 2.3 refuses a parent that is not 2-D, and takes a mesh without one.
         return
-    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5 - pytorch#107730, #132339
     _tables().child_to_parent_mapping[mesh] = torch_root
 
 
@@ -104,7 +107,7 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
     ranks = dist.get_process_group_ranks(group)
     if "_init_process_groups" in _constructor():
         return (tag, ranks)
-    # torch: _dim_group_infos has three entries, since 2.3
+    # torch: _dim_group_infos has three entries, since 2.3 - pytorch#118423
     return (tag, ranks, group.group_name)
 
 
@@ -121,7 +124,7 @@ def publish_flattened(
 
 
 def _tables() -> Any:
-    # torch: device_mesh._mesh_resources, since before 2.2
+    # torch: device_mesh._mesh_resources, since 2.2 - pytorch#112294
     return device_mesh._mesh_resources
 
 
@@ -131,7 +134,13 @@ def _constructor() -> Any:
 
 def _without_groups() -> dict[str, Any]:
     if "_init_process_groups" in _constructor():
-        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3
+        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3 - pytorch#96700
         return {"_init_process_groups": False}
-    # torch: DeviceMesh(_init_backend=), since 2.3
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
+    if "_init_backend" not in _constructor():
+        msg = (
+            "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
+            "use torch 2.3.1 or newer"
+        )
+        raise UnsupportedTorchError(msg)
     return {"_init_backend": False}

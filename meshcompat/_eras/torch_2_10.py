@@ -50,23 +50,24 @@ def is_thread_local() -> bool:
 
 
 def publishes_flattened() -> bool:
-    # DTensor's redistribute gives wrong values when it finds one there, 2.11 to 2.15:
-    # https://github.com/pytorch/pytorch/issues/194457
+    # DTensor's redistribute of uneven shards is wrong when it finds one there, 2.11 to 2.15:
+    # https://github.com/pytorch/pytorch/pull/194457
     return False
 
 
 def orders_groups() -> bool:
-    # torch: DeviceMesh(preserve_rank_order=) and new_group(sort_ranks=), since 2.15
+    # torch: DeviceMesh(preserve_rank_order=), since 2.15 - pytorch#193224; its groups need
+    # new_group(sort_ranks=), since 2.12 - pytorch#176580
     return "preserve_rank_order" in _constructor()
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: DeviceMesh._get_root_mesh, since 2.10
+    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
     return mesh._get_root_mesh()
 
 
 def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
-    # torch: DeviceMesh._flatten_mapping, since 2.10; without it torch flattens nothing
+    # torch: DeviceMesh._flatten_mapping, since 2.10 - pytorch#164510; without it torch cannot flatten
     return dict(getattr(root, "_flatten_mapping", {}))
 
 
@@ -78,7 +79,7 @@ def make_root(
     keep_order: bool,
 ) -> DeviceMesh:
     order: dict[str, Any] = {"preserve_rank_order": True} if keep_order else {}
-    # torch: DeviceMesh(_init_backend=), since 2.3
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
     return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False, **order)
 
 
@@ -88,7 +89,7 @@ def make_submesh(
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10
+    # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10 - pytorch#165555
     return DeviceMesh(
         root.device_type,
         _layout=_layout(root, dims, names),
@@ -120,7 +121,7 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
-    # torch: DeviceMesh._pg_registry, since 2.11; get_group under torch.compile reads it
+    # torch: DeviceMesh._pg_registry, since 2.11 - pytorch#172272; compiled get_group reads it
     if hasattr(root, "_pg_registry"):
         root._pg_registry[group.group_name] = group
     return torch_2_05.handle_for(root, group)
@@ -140,7 +141,7 @@ def _constructor() -> Any:
 
 
 def _order_of(root: DeviceMesh) -> dict[str, Any]:
-    # torch: DeviceMesh._preserve_rank_order, since 2.15
+    # torch: DeviceMesh._preserve_rank_order, since 2.15 - pytorch#193224
     if hasattr(root, "_preserve_rank_order"):
         return {"preserve_rank_order": root._preserve_rank_order}
     return {}
@@ -156,7 +157,7 @@ def _layout(
 
     torch_layout: Any = _mesh_layout
     if hasattr(torch_layout, "_FlatLayout"):
-        # torch: _mesh_layout._FlatLayout, since 2.13
+        # torch: _mesh_layout._FlatLayout, since 2.13 - pytorch#181223
         return torch_layout._MeshLayout(
             [
                 torch_layout._FlatLayout(
@@ -166,7 +167,7 @@ def _layout(
                 for axes in dims
             ]
         )
-    # torch: _MeshLayout(shape, stride), since 2.10, gone in 2.13
+    # torch: _MeshLayout(shape, stride), since 2.10, gone in 2.13 - pytorch#181223
     pairs = [
         _pair_of(root, axes, names[index] if names else None) for index, axes in enumerate(dims)
     ]
