@@ -57,28 +57,35 @@ class RankProcesses:
 
     def start(self) -> None:
         """Start all ranks and let them meet."""
-        if self._seed is None:
-            self._seed = _borrow_seed()
+        self._seed = _borrow_seed(is_new=self._seed is None)
         self._folder = Path(tempfile.mkdtemp(prefix="ranks-"))
         logs = [self._folder / f"rank-{rank}.log" for rank in range(self._world_size)]
         for log in logs:
             log.touch()
         places = [Place(rank, self._world_size, self._backend, str(log)) for rank, log in enumerate(logs)]
-        self.pids, self._connections = self._seed.fork(places, self._preload)
-        first, *others = self._connections
         try:
-            port = first.recv() if first.poll(_START_TIMEOUT) else None
-            for connection in others:
-                connection.send(port)
-        except (EOFError, OSError):
-            port = None
+            self.pids, self._connections = self._seed.fork(places, self._preload)
+            is_met = self._introduce()
+            outputs = "".join(self.output(rank) for rank in range(self._world_size))
         except BaseException:
             self.kill()
             raise
-        if port is None:
-            outputs = "".join(self.output(rank) for rank in range(self._world_size))
+        if not is_met:
             self.kill()
             raise RuntimeError(f"the ranks did not start; they printed:\n{outputs.strip() or '(nothing)'}")
+
+    def _introduce(self) -> bool:
+        """Tell the other ranks where rank 0 has its store; return whether all could be told."""
+        first, *others = self._connections
+        try:
+            if not first.poll(_START_TIMEOUT):
+                return False
+            port = first.recv()
+            for connection in others:
+                connection.send(port)
+        except (EOFError, OSError):
+            return False
+        return True
 
     def send(self, case: Case) -> None:
         """Give *case* to all ranks; one that has died is found when replies are collected."""
@@ -182,12 +189,15 @@ class RankProcesses:
         return Path(self._folder or "") / f"rank-{rank}.log"
 
 
-def _borrow_seed() -> Seed:
+def _borrow_seed(*, is_new: bool) -> Seed:
     """Return the seed process that all worlds share; it lives while one of them needs it."""
     global _seed, _worlds_on_seed  # noqa: PLW0603  (importing torch once per caller is the point)
+    if _seed is not None and not _seed.is_running():
+        _seed.stop()
+        _seed = None
     if _seed is None:
         _seed = Seed()
-    _worlds_on_seed += 1
+    _worlds_on_seed += is_new
     return _seed
 
 

@@ -85,6 +85,10 @@ class Seed:
         codes: dict[int, int] = self._ask("reap", list(pids), seconds)
         return codes
 
+    def is_running(self) -> bool:
+        """Return whether the process is there to be asked."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """End the process, and with it every rank that it has forked and that still runs."""
         self._connection.close()
@@ -113,8 +117,10 @@ class Seed:
         return answer
 
     def _lost(self) -> RuntimeError:
-        self._log.seek(0)
-        text = self._log.read().decode(errors="replace").strip()
+        text = ""
+        if not self._log.closed:
+            self._log.seek(0)
+            text = self._log.read().decode(errors="replace").strip()
         return RuntimeError(f"the process that ranks are forked from has ended; it printed:\n{text or '(nothing)'}")
 
 
