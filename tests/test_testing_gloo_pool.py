@@ -82,6 +82,12 @@ def test_pool_sends_closures(pool, factor):
     assert pool.run(functools.partial(outer, 10, offset=0)) == [10 * factor + rank for rank in range(4)]
 
 
+def test_pool_sends_functions_whose_globals_no_module_has(pool):
+    namespace = {"torch": torch, "base": 40}
+    exec("def made(): return base + torch.distributed.get_rank()", namespace)  # noqa: S102
+    assert pool.run(namespace["made"]) == [40, 41, 42, 43]
+
+
 def test_pool_returns_tensors(pool):
     results = pool.run(lambda: torch.full((2, 3), dist.get_rank()))
     assert [tensor.shape for tensor in results] == [(2, 3)] * 4

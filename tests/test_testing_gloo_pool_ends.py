@@ -332,6 +332,7 @@ def test_end_of_the_caller_ends_all_processes(tmp_path, is_busy, ending):
     pids = [int(word) for word in ended.stdout.split()]
     assert len(pids) == 3, ended.stderr
     assert wait_until_ended(pids) == []
+    assert list(tmp_path.glob("ranks-*")) == []
 
 
 def test_lost_pool_leaves_no_process():
@@ -372,7 +373,7 @@ def run_script(path, text):
     path.write_text(textwrap.dedent(text))
     return subprocess.run(
         [sys.executable, str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(path.parent)},
         capture_output=True,
         text=True,
         timeout=200,

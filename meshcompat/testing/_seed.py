@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 import time
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from meshcompat.testing._rank import Place, rank_main
@@ -131,6 +133,7 @@ class _Nursery:
         self._control = control
         self._connection = connection
         self._children: set[int] = set()
+        self._folders: set[str] = set()
 
     def preload(self, names: Sequence[str]) -> None:
         for name in names:
@@ -141,6 +144,7 @@ class _Nursery:
         # Ranks then neither copy nor search what the imports have left.
         gc.collect()
         gc.freeze()
+        self._folders.update(str(Path(Place(*place).log).parent) for place in places)
         pids = []
         for place, handle in zip(places, handles, strict=True):
             seed = os.getpid()
@@ -171,6 +175,12 @@ class _Nursery:
                 return codes
             time.sleep(0.002)
 
+    def end(self) -> NoReturn:
+        """End, and with this process its ranks; a caller that was killed has not tidied up."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
     def _be_rank(self, place: Place, own: int, handles: Sequence[int], seed: int) -> NoReturn:
         # Whatever happens, a rank must never come back into the seed's loop.
         try:
@@ -198,7 +208,7 @@ def seed_main(handle: int) -> NoReturn:
         try:
             request, *values = connection.recv()
         except (EOFError, OSError):
-            os._exit(0)
+            nursery.end()
         try:
             answer = (True, getattr(nursery, request)(*values))
         except Exception:  # noqa: BLE001  (told to the caller)

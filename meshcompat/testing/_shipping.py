@@ -95,6 +95,8 @@ class _Pickler(pickle.Pickler):
             self._note(obj.__module__)
         if isinstance(obj, FunctionType) and not _is_found_by_name(obj):
             return _function, _parts(obj)
+        if isinstance(obj, ModuleType):
+            return importlib.import_module, (obj.__name__,)
         return NotImplemented
 
     def _note(self, name: str | None) -> None:
@@ -122,10 +124,13 @@ def _is_found_by_name(function: FunctionType) -> bool:
 def _parts(function: FunctionType) -> tuple[Any, ...]:
     """Take *function* apart into what :func:`_function` puts together."""
     code = function.__code__
+    module = sys.modules.get(function.__module__ or "")
+    # Doctests, notebooks and exec have globals that no rank can load by name.
+    is_of_module = function.__globals__ is getattr(module, "__dict__", None) and hasattr(module, "__file__")
     return (
         marshal.dumps(code),
-        _known_as(function.__module__ or ""),
-        _injected_modules(code, function.__globals__),
+        _known_as(function.__module__) if is_of_module else None,
+        _globals_to_send(code, function.__globals__, is_of_module=is_of_module),
         function.__qualname__,
         function.__defaults__,
         function.__kwdefaults__,
@@ -135,17 +140,15 @@ def _parts(function: FunctionType) -> tuple[Any, ...]:
 
 def _function(  # noqa: PLR0917  (the parts that a function has)
     code: bytes,
-    module_name: str,
-    injected: dict[str, str],
+    module_name: str | None,
+    global_values: dict[str, Any],
     qualname: str,
     defaults: tuple[Any, ...] | None,
     kwdefaults: dict[str, Any] | None,
     cells: list[Any],
 ) -> FunctionType:
-    module = sys.modules.get(module_name)
-    namespace = {"__builtins__": builtins} if module is None else vars(module)
-    for name, target in injected.items():
-        namespace[name] = importlib.import_module(target)
+    namespace = {"__builtins__": builtins} if module_name is None else vars(importlib.import_module(module_name))
+    namespace.update(global_values)
     closure = tuple(CellType(value) for value in cells)
     function = FunctionType(marshal.loads(code), namespace, None, defaults, closure)  # noqa: S302
     function.__qualname__ = qualname
@@ -153,20 +156,21 @@ def _function(  # noqa: PLR0917  (the parts that a function has)
     return function
 
 
-def _injected_modules(code: CodeType, namespace: dict[str, Any]) -> dict[str, str]:
-    """Return the modules that a rewriter of *code* put where no source line can name them.
+def _globals_to_send(code: CodeType, namespace: dict[str, Any], *, is_of_module: bool) -> dict[str, Any]:
+    """Return the globals that *code* reads and that are not those of a module on the rank.
 
-    pytest's assertion rewriting is one: its code reads the global ``@pytest_ar``, which the
-    same module has not when it is loaded without pytest.
+    Of a module's function these are what a rewriter of its code put where no source line can
+    name it: pytest's assertion rewriting reads the global ``@pytest_ar``, which the same module
+    has not when it is loaded without pytest.
     """
     found = {
-        name: namespace[name].__name__
+        name: namespace[name]
         for name in code.co_names
-        if not name.isidentifier() and isinstance(namespace.get(name), ModuleType)
+        if name in namespace and not (is_of_module and name.isidentifier())
     }
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            found.update(_injected_modules(constant, namespace))
+            found.update(_globals_to_send(constant, namespace, is_of_module=is_of_module))
     return found
 
 
