@@ -79,7 +79,9 @@ def test_pool_sends_closures(pool, factor):
         return inner(value) + offset + dist.get_rank()
 
     assert pool.run(outer, 10) == [10 * factor + 1 + rank for rank in range(4)]
-    assert pool.run(functools.partial(outer, 10, offset=0)) == [10 * factor + rank for rank in range(4)]
+    assert pool.run(functools.partial(outer, 10, offset=0)) == [
+        10 * factor + rank for rank in range(4)
+    ]
 
 
 def test_pool_sends_functions_whose_globals_no_module_has(pool):
@@ -151,7 +153,9 @@ def test_pool_keeps_module_state_until_restart(pool):
 
 def test_pool_sets_what_torchrun_sets(pool):
     def place():
-        return [os.environ[name] for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")]
+        return [
+            os.environ[name] for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+        ]
 
     assert pool.run(place) == [[str(rank), str(rank), "4", "4"] for rank in range(4)]
 
@@ -163,7 +167,9 @@ def test_pool_prints_what_ranks_print(pool, capsys):
 
     pool.run(speak)
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if "hello" in line] == [f"[rank {r}] hello from {r}" for r in range(4)]
+    assert [line for line in lines if "hello" in line] == [
+        f"[rank {r}] hello from {r}" for r in range(4)
+    ]
     assert len([line for line in lines if "below Python" in line]) == 4
     pool.run(dist.get_rank)
     assert "hello" not in capsys.readouterr().out
@@ -202,7 +208,9 @@ def test_pool_runs_fifty_cases_in_seconds(pool):
     for _ in range(50):
         assert pool.run(sum_of_ranks, fresh=False) == [6] * 4
     kept = (time.monotonic() - started) / 50
-    print(f"torch {torch.__version__}: {fresh * 1e3:.0f} ms a case, {kept * 1e3:.0f} ms in a kept world")  # noqa: T201
+    print(
+        f"torch {torch.__version__}: {fresh * 1e3:.0f} ms a case, {kept * 1e3:.0f} ms in a kept world"
+    )  # noqa: T201
     # Far above what is usual, below what a process start costs.
     assert fresh < 0.5
     assert kept < 0.1

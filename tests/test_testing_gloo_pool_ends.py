@@ -373,7 +373,11 @@ def run_script(path, text):
     path.write_text(textwrap.dedent(text))
     return subprocess.run(
         [sys.executable, str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(path.parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "TMPDIR": str(path.parent),
+        },
         capture_output=True,
         text=True,
         timeout=200,

@@ -31,7 +31,9 @@ def test_recorded_groups_has_ranks_backend_and_timeout():
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize("module", [dist, distributed_c10d, device_mesh], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [dist, distributed_c10d, device_mesh], ids=lambda module: module.__name__
+)
 def test_recorded_groups_sees_calls_through_every_module_of_torch(module):
     with recorded_groups() as groups:
         module.new_group([0, 1])
@@ -100,7 +102,9 @@ def test_recorded_groups_falls_silent_where_its_function_was_kept():
     assert groups == []
 
 
-@pytest.mark.skipif(not hasattr(distributed_c10d, "split_group"), reason="split_group is new in torch 2.5")
+@pytest.mark.skipif(
+    not hasattr(distributed_c10d, "split_group"), reason="split_group is new in torch 2.5"
+)
 def test_recorded_groups_counts_each_group_of_a_split(monkeypatch):
     # The fake backend cannot be split on every release; what is asked for does not depend on it.
     monkeypatch.setattr(distributed_c10d, "split_group", lambda *_, **__: None)

@@ -62,7 +62,9 @@ class RankProcesses:
         logs = [self._folder / f"rank-{rank}.log" for rank in range(self._world_size)]
         for log in logs:
             log.touch()
-        places = [Place(rank, self._world_size, self._backend, str(log)) for rank, log in enumerate(logs)]
+        places = [
+            Place(rank, self._world_size, self._backend, str(log)) for rank, log in enumerate(logs)
+        ]
         try:
             self.pids, self._connections = self._seed.fork(places, self._preload)
             is_met = self._introduce()
@@ -72,7 +74,9 @@ class RankProcesses:
             raise
         if not is_met:
             self.kill()
-            raise RuntimeError(f"the ranks did not start; they printed:\n{outputs.strip() or '(nothing)'}")
+            raise RuntimeError(
+                f"the ranks did not start; they printed:\n{outputs.strip() or '(nothing)'}"
+            )
 
     def _introduce(self) -> bool:
         """Tell the other ranks where rank 0 has its store; return whether all could be told."""

@@ -123,7 +123,9 @@ class Seed:
         if not self._log.closed:
             self._log.seek(0)
             text = self._log.read().decode(errors="replace").strip()
-        return RuntimeError(f"the process that ranks are forked from has ended; it printed:\n{text or '(nothing)'}")
+        return RuntimeError(
+            f"the process that ranks are forked from has ended; it printed:\n{text or '(nothing)'}"
+        )
 
 
 class _Nursery:

@@ -126,7 +126,9 @@ def _parts(function: FunctionType) -> tuple[Any, ...]:
     code = function.__code__
     module = sys.modules.get(function.__module__ or "")
     # Doctests, notebooks and exec have globals that no rank can load by name.
-    is_of_module = function.__globals__ is getattr(module, "__dict__", None) and hasattr(module, "__file__")
+    is_of_module = function.__globals__ is getattr(module, "__dict__", None) and hasattr(
+        module, "__file__"
+    )
     return (
         marshal.dumps(code),
         _known_as(function.__module__) if is_of_module else None,
@@ -147,7 +149,11 @@ def _function(  # noqa: PLR0917  (the parts that a function has)
     kwdefaults: dict[str, Any] | None,
     cells: list[Any],
 ) -> FunctionType:
-    namespace = {"__builtins__": builtins} if module_name is None else vars(importlib.import_module(module_name))
+    namespace = (
+        {"__builtins__": builtins}
+        if module_name is None
+        else vars(importlib.import_module(module_name))
+    )
     namespace.update(global_values)
     closure = tuple(CellType(value) for value in cells)
     function = FunctionType(marshal.loads(code), namespace, None, defaults, closure)  # noqa: S302
@@ -156,7 +162,9 @@ def _function(  # noqa: PLR0917  (the parts that a function has)
     return function
 
 
-def _globals_to_send(code: CodeType, namespace: dict[str, Any], *, is_of_module: bool) -> dict[str, Any]:
+def _globals_to_send(
+    code: CodeType, namespace: dict[str, Any], *, is_of_module: bool
+) -> dict[str, Any]:
     """Return the globals that *code* reads and that are not those of a module on the rank.
 
     Of a module's function these are what a rewriter of its code put where no source line can

@@ -60,7 +60,9 @@ def fake_world(world_size: int, rank: int = 0) -> Iterator[None]:
     from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: PLC0415
 
     if not 0 <= rank < world_size:
-        raise ValueError(f"rank {rank!r} is not in a world of {world_size!r} ranks: 0 <= rank < world_size")
+        raise ValueError(
+            f"rank {rank!r} is not in a world of {world_size!r} ranks: 0 <= rank < world_size"
+        )
     if dist.is_initialized():
         raise RuntimeError(
             f"a fake world of {world_size!r} ranks was asked for inside another world (rank "
@@ -106,7 +108,9 @@ def each_rank(world_size: int) -> Iterator[int]:
             yield rank
 
 
-def on_every_rank(world_size: int, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+def on_every_rank(
+    world_size: int, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> list[T]:
     """Return what *fn* returns on every rank of a fake world, in the order of ranks.
 
     *fn* is called as :meth:`GlooPool.run <meshcompat.testing.GlooPool.run>` calls it, so the

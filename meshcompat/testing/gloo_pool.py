@@ -236,8 +236,15 @@ class GlooPool:
 
     def _error(self, fn: object, outcome: Outcome, seconds: float) -> RankError | None:
         """Return what is to be raised, worst first: a death explains failures, not vice versa."""
-        failed = {rank: reply.failed_at for rank, reply in outcome.replies.items() if reply.failed_at is not None}
-        tracebacks = {rank: outcome.replies[rank].traceback for rank in sorted(failed, key=lambda rank: failed[rank])}
+        failed = {
+            rank: reply.failed_at
+            for rank, reply in outcome.replies.items()
+            if reply.failed_at is not None
+        }
+        tracebacks = {
+            rank: outcome.replies[rank].traceback
+            for rank in sorted(failed, key=lambda rank: failed[rank])
+        }
         if not (outcome.dead or failed or outcome.running):
             return None
         stacks = self._processes.stacks(outcome.running) if outcome.running else {}
@@ -256,12 +263,16 @@ class GlooPool:
         summary = f"{told_ranks(stacks)} still ran after {seconds:g} s {where}"
         return RankTimeout(summary, stacks, tracebacks, stacks)
 
-    def _death(self, where: str, outcome: Outcome, tracebacks: dict[int, str], stacks: dict[int, str]) -> RankDied:
+    def _death(
+        self, where: str, outcome: Outcome, tracebacks: dict[int, str], stacks: dict[int, str]
+    ) -> RankDied:
         codes = self._processes.exit_codes(outcome.dead)
         outputs = {rank: self._processes.output(rank) for rank in codes}
         summary = "; ".join(f"rank {rank} {told_exit_code(code)}" for rank, code in codes.items())
         details = [
-            f"--- rank {rank}: its last output ---\n{text.rstrip()}" for rank, text in outputs.items() if text.strip()
+            f"--- rank {rank}: its last output ---\n{text.rstrip()}"
+            for rank, text in outputs.items()
+            if text.strip()
         ]
         error = RankDied(f"{summary} {where}", codes, tracebacks, stacks, details)
         error.exit_codes = codes

@@ -130,6 +130,8 @@ def _of_split_group(
     return [_record("split_group", ranks, backend, timeout) for ranks in split_ranks or ()]
 
 
-def _record(function: str, ranks: Sequence[int], backend: str | None, timeout: timedelta | None) -> GroupRecord:
+def _record(
+    function: str, ranks: Sequence[int], backend: str | None, timeout: timedelta | None
+) -> GroupRecord:
     name = None if backend is None else str(backend).lower()
     return GroupRecord(function, tuple(int(rank) for rank in ranks), name, timeout)
