@@ -198,22 +198,13 @@ def test_pool_starts_no_process_before_it_is_used():
         assert idle.pids == ()
 
 
-def test_pool_runs_fifty_cases_in_seconds(pool):
+def test_pool_runs_fifty_cases_on_the_same_processes(pool):
     pool.run(sum_of_ranks)
-    started = time.monotonic()
-    for _ in range(50):
+    pids = pool.pids
+    for _ in range(25):
         assert pool.run(sum_of_ranks) == [6] * 4
-    fresh = (time.monotonic() - started) / 50
-    started = time.monotonic()
-    for _ in range(50):
         assert pool.run(sum_of_ranks, fresh=False) == [6] * 4
-    kept = (time.monotonic() - started) / 50
-    print(
-        f"torch {torch.__version__}: {fresh * 1e3:.0f} ms a case, {kept * 1e3:.0f} ms in a kept world"
-    )  # noqa: T201
-    # Far above what is usual, below what a process start costs.
-    assert fresh < 0.5
-    assert kept < 0.1
+    assert pool.pids == pids
 
 
 def test_pool_refuses_a_world_without_ranks():
