@@ -104,7 +104,7 @@ _release.require_floor(_release.installed_torch())
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return importlib.metadata.version("meshcompat")
+        return _release.own_version()
     for room, names in _ROOMS.items():
         if name in names:
             value: object = getattr(importlib.import_module(f"meshcompat.{room}"), name)

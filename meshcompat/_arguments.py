@@ -7,13 +7,15 @@ what to do.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import TypeGuard
 
 import torch
 import torch.distributed as dist
 
-from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._eras.process_groups import GroupOptions, are_options
 from meshcompat._errors import MeshDimError, MeshLayoutError
 
 
@@ -64,15 +66,15 @@ def as_new_names(names: object, count: int) -> tuple[str, ...]:
 
 def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
     """Bring the sizes of mesh dims to a tuple of positive ints."""
-    given = (sizes,) if isinstance(sizes, int) else sizes
+    given = (sizes,) if _is_int(sizes) else sizes
     if (
         not isinstance(given, Sequence)
         or not given
-        or not all(type(size) is int and size > 0 for size in given)
+        or not all(_is_int(size) and size > 0 for size in given)
     ):
         msg = f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
         raise MeshLayoutError(msg)
-    return tuple(given)
+    return tuple(map(int, given))
 
 
 def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
@@ -83,7 +85,7 @@ def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
         raise MeshLayoutError(msg)
     found = list(given)
     allowed = f"give {count} different ints from 0 to {world_size - 1}"
-    if not all(type(rank) is int and 0 <= rank < world_size for rank in found):
+    if not all(_is_int(rank) and 0 <= rank < world_size for rank in found):
         msg = f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
         raise MeshLayoutError(msg)
     if len(set(found)) < len(found):
@@ -92,7 +94,7 @@ def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
     if len(found) != count:
         msg = f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
         raise MeshLayoutError(msg)
-    return found
+    return list(map(int, found))
 
 
 def as_timeout(timeout: object) -> timedelta | None:
@@ -122,7 +124,7 @@ def as_device_type(device_type: object) -> str:
     except RuntimeError as error:
         msg = f"torch knows no device_type {device_type!r}; {allowed}"
         raise MeshLayoutError(msg) from error
-    if device.index is not None:
+    if ":" in device_type:
         msg = f"device_type {device_type!r} has an index; {allowed}"
         raise MeshLayoutError(msg)
     module = getattr(torch, device.type, None)
@@ -161,6 +163,12 @@ def as_group_options(
             msg = f"backend_override {override!r} names mesh dim {key!r} twice"
             raise MeshLayoutError(msg)
         backend, options = _as_pair(value)
+        if options is not None and not are_options(options):
+            msg = (
+                f"backend_override has {value!r} for mesh dim {key!r}; give a backend name, a "
+                f"backend's options object, or a tuple of both"
+            )
+            raise MeshLayoutError(msg)
         found[index] = GroupOptions(_as_backend(backend), options, timeout)
     plain = GroupOptions(timeout=timeout)
     return tuple(found.get(index, plain) for index in range(len(names)))
@@ -169,6 +177,11 @@ def as_group_options(
 def world_is_fake() -> bool:
     """Return whether the default process group only pretends to communicate."""
     return dist.is_initialized() and "fake" in dist.get_backend()
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    """Return whether *value* is an int, or an int of numpy; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _index_of(key: object, names: Sequence[str | None]) -> int:
@@ -184,16 +197,10 @@ def _index_of(key: object, names: Sequence[str | None]) -> int:
 
 
 def _as_pair(value: object) -> tuple[object, object | None]:
-    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004
+    if isinstance(value, tuple) and len(value) == 2:
         return value
     if isinstance(value, str) or value is None:
         return value, None
-    if isinstance(value, (bool, int, float, list, tuple, dict, set, bytes)):
-        msg = (
-            f"backend_override has {value!r} for a mesh dim; give a backend name, a backend's "
-            f"options object, or a tuple of both"
-        )
-        raise MeshLayoutError(msg)
     return None, value
 
 

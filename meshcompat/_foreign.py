@@ -54,11 +54,14 @@ def find_flattened(root: Root) -> None:
             root.published[name] = (view.dims[0], root_dims)
 
 
-def adopt_group(root: Root, axes: Axes, handle: Handle, mesh: DeviceMesh) -> Group:
+def adopt_group(
+    root: Root, axes: Axes, handle: Handle, mesh: DeviceMesh, *, in_order: bool = False
+) -> Group:
     """Return the record of a group that is there already, after checking its ranks.
 
     Only where the root covers the world do all ranks see the same groups, so only there can
-    the group stand in for another one later.
+    the group stand in for another one later. *in_order* asks for the mesh's order of ranks,
+    which torch does not keep in its own permuted meshes.
     """
     partition = _layout.outermost_first(axes)
     for known in root.groups:
@@ -68,7 +71,9 @@ def adopt_group(root: Root, axes: Axes, handle: Handle, mesh: DeviceMesh) -> Gro
     start = _layout.start_of(axes, root.position)
     expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
     found = None if group is None else dist.get_process_group_ranks(group)
-    if group is None or found is None or sorted(found) != sorted(expected):
+    if found is not None and not in_order:
+        found, expected = sorted(found), sorted(expected)
+    if group is None or found != expected:
         state = "is gone" if found is None else f"holds ranks {found}"
         msg = (
             f"{mesh!r} has a mesh dim of ranks {expected} whose process group {state}; make "
@@ -100,18 +105,20 @@ def _as_root(mesh: DeviceMesh) -> View:
 
 def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | None:
     """Return the view of *mesh* as a part of *root*, or None where it is none."""
-    where = {rank: position for position, rank in enumerate(root.rank_map.tolist())}
-    ranks = mesh.mesh.flatten().tolist()
-    if any(rank not in where for rank in ranks):
+    positions = root.positions_of(mesh.mesh.flatten().tolist())
+    layouts = None if positions is None else _layout.derive(positions, tuple(mesh.mesh.shape))
+    if not positions or layouts is None:
         return None
-    layouts = _layout.derive([where[rank] for rank in ranks], tuple(mesh.mesh.shape))
-    if layouts is None or _layout.complement(_layout.join(layouts), root.size) is None:
+    if _layout.complement(_layout.join(layouts), root.size) is None:
         return None
     era = _eras.primitives()
     handles = era.group_handles(mesh) or []
     if not era.has_one_root() and not _belong(handles, root):
         return None
     names = mesh.mesh_dim_names or (None,) * len(layouts)
+    if root.is_member and root.position not in positions:
+        dims = tuple(map(Dim, names, layouts, [None] * len(layouts)))
+        return View(root, dims, torch_root, elsewhere=positions[0])
     dims = tuple(map(Dim, names, layouts, _groups(root, layouts, handles, mesh)))
     return View(root, dims, torch_root)
 

@@ -6,7 +6,7 @@ a key of this rank's own ranks would let ranks decide differently, and hang.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
@@ -68,7 +68,7 @@ def _is_world(root: Root, partition: Axes, made_with: GroupOptions) -> bool:
 
 
 def _world(root: Root, axes: Axes) -> Group:
-    world = dist.group.WORLD
+    world: Any = dist.group.WORLD
     handle = _eras.primitives().handle_for(root.mesh, world)
     for group in root.groups:
         if group.handle == handle:

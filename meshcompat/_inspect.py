@@ -36,8 +36,9 @@ def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
         No.
 
     Torch:
-        From 2.4 to 2.9 torch loses the root in other threads and among equal meshes:
-        https://github.com/pytorch/pytorch/issues/173789. A submesh that torch sliced, and
+        From 2.4 to 2.9 torch loses the root among equal meshes and in other threads:
+        https://github.com/pytorch/pytorch/issues/173789 and
+        https://github.com/pytorch/pytorch/issues/159014. A submesh that torch sliced, and
         that meshcompat first sees in another thread, is its own root there.
 
     Example:

@@ -46,13 +46,22 @@ def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) ->
     return found
 
 
-def view_of(mesh: DeviceMesh) -> View:
+def view_of(mesh: object) -> View:
     """Return what is known of *mesh*, looking it over where it is new.
 
     Raises:
         MeshLayoutError: It is no mesh, its world was destroyed, or its groups do not hold
             its ranks.
     """
+    view = remembered(mesh)
+    if view is None or not view.root.is_alive:
+        view = _look_over(mesh)
+    if _eras.primitives().is_thread_local():
+        relink(view.root.mesh)
+    return view
+
+
+def _look_over(mesh: object) -> View:
     if not isinstance(mesh, DeviceMesh):
         msg = f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}"
         raise MeshLayoutError(msg)
@@ -70,7 +79,6 @@ def view_of(mesh: DeviceMesh) -> View:
             f"again after torch.distributed.init_process_group"
         )
         raise MeshLayoutError(msg)
-    relink(mesh)
     return view
 
 
@@ -127,14 +135,14 @@ def unknown_message(view: View, name: object) -> str:
     )
 
 
-def group_in(root: Root, dim: Dim) -> ProcessGroup:
+def group_in(view: View, dim: Dim) -> ProcessGroup:
     """Return this rank's process group of a mesh dim.
 
     Raises:
-        NotInMeshError: This rank is outside the root.
+        NotInMeshError: This rank is outside the mesh.
         MeshLayoutError: The mesh was made without groups.
     """
-    if not root.is_member:
+    if not view.is_member:
         raise NotInMeshError(outside_message())
     group = None
     if dim.group is not None and dim.group.handle is not None:

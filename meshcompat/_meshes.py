@@ -44,15 +44,18 @@ def outside_message() -> str:
     )
 
 
-def mesh_of(root: Root, dims: tuple[Dim, ...], *, within: View | None = None) -> DeviceMesh:
-    """Return the mesh of *root* with these dims around this rank; equal dims, same object.
+def mesh_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh:
+    """Return the mesh of these dims around the rank of *view*; equal dims, same object.
 
-    *within* is the view that the dims were picked from: it can be the anchor where the
-    root cannot.
+    *view* is what the dims were picked from: its anchor can be theirs where the root cannot.
     """
+    root = view.root
     if dims == root.dims:
         return root.mesh
-    return _interned(root, dims, _anchor(root, dims, within))
+    if view.elsewhere is not None:
+        start = _layout.start_of(_layout.join(dim.axes for dim in dims), view.elsewhere)
+        return inert_mesh(root, dims, start)
+    return _interned(root, dims, _anchor(view, dims))
 
 
 def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> DeviceMesh:
@@ -71,12 +74,19 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     return mesh
 
 
-def inert_mesh(root: Root, dim: Dim, start: int) -> DeviceMesh:
-    """Return the 1-D mesh of a subgroup that this rank is not in."""
-    names = None if dim.name is None else (dim.name,)
-    mesh = _eras.primitives().make_outside(root.mesh, root.ranks_of((dim.axes,), start), names)
+def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
+    """Return the mesh from position *start* on, which this rank is not in."""
+    ranks = root.ranks_of([dim.axes for dim in dims], start)
+    mesh = _eras.primitives().make_outside(root.mesh, ranks, names_of(dims))
     _eras.primitives().set_group_handles(mesh, _OutsideGroups())
+    remember(mesh, View(root, dims, root.mesh, elsewhere=start))
     return mesh
+
+
+def names_of(dims: Sequence[Dim]) -> tuple[str, ...] | None:
+    """Return the names of mesh dims, or None where one has none."""
+    names = tuple(dim.name for dim in dims if dim.name is not None)
+    return names if len(names) == len(dims) else None
 
 
 def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
@@ -146,8 +156,7 @@ def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
     layouts = [dim.axes for dim in dims]
     start = _layout.start_of(_layout.join(layouts), root.position)
     expected = root.ranks_of(layouts, start)
-    given = tuple(dim.name for dim in dims if dim.name is not None)
-    names = given if len(given) == len(dims) else None
+    names = names_of(dims)
     if root.is_member:
         mesh = _eras.primitives().make_submesh(root.mesh, expected, layouts, names)
     else:
@@ -164,11 +173,12 @@ def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
     return mesh
 
 
-def _anchor(root: Root, dims: tuple[Dim, ...], within: View | None) -> DeviceMesh | None:
+def _anchor(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
     """Return the mesh that torch can take for the root of *dims*; None where none can be."""
+    root = view.root
     if _eras.primitives().has_one_root() or native_dims(root, dims) is not None:
         return root.mesh
-    outer = None if within is None else remembered(within.anchor)
+    outer = remembered(view.anchor)
     if outer is None or outer.anchor is root.mesh or any(dim not in outer.dims for dim in dims):
         return None
     indices = [outer.dims.index(dim) for dim in dims]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,7 @@ from meshcompat._lookup import find_flat, get_dim, group_in, view_of
 from meshcompat._meshes import flat_mesh, set_groups
 from meshcompat._reshape import flatten
 from meshcompat._select import get_submesh
-from meshcompat._views import Dim, Root, View, making, remember
+from meshcompat._views import Dim, Group, Root, View, making, remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +55,9 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
     view = view_of(mesh)
     dims = _in_root_order([get_dim(view, name) for name in as_names(names)])
     if len(dims) == 1:
-        return group_in(view.root, dims[0])
+        return group_in(view, dims[0])
     flat = flatten(get_submesh(mesh, tuple(dim.name or "" for dim in dims)))
-    return group_in(view.root, view_of(flat).dims[0])
+    return group_in(view, view_of(flat).dims[0])
 
 
 def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
@@ -126,7 +126,7 @@ def from_group(
         >>> get_group(mesh, "dp") is dist.group.WORLD
         True
     """
-    given = list(groups) if isinstance(groups, (list, tuple)) else [groups]
+    given: list[Any] = list(groups) if isinstance(groups, (list, tuple)) else [groups]
     if not dist.is_initialized() or not given:
         msg = (
             f"groups {groups!r} must be one or more process groups of an initialised world; "
@@ -137,17 +137,17 @@ def from_group(
     tensor = _rank_tensor(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
     is_inside = dist.get_rank() in tensor.flatten().tolist()
-    if is_inside and not all(isinstance(group, dist.ProcessGroup) for group in given):
+    if is_inside and not _are_groups(given):
         msg = f"groups {groups!r} must be process groups that rank {dist.get_rank()} is in"
         raise MeshLayoutError(msg)
     with making:
         made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
         root = Root(made)
-        records = []
+        records: list[Group | None] = []
         for axes, group in zip(_layout.dims_of(root.shape), given, strict=True):
             if is_inside:
                 handle = _eras.primitives().handle_for(made, group)
-                records.append(_foreign.adopt_group(root, axes, handle, made))
+                records.append(_foreign.adopt_group(root, axes, handle, made, in_order=True))
             else:
                 records.append(None)
         layouts = _layout.dims_of(root.shape)
@@ -194,7 +194,7 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
     if not view.root.is_member:
         msg = f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
         raise NotInMeshError(msg)
-    if not isinstance(group, dist.ProcessGroup):
+    if not _are_groups([group]):
         msg = f"group {group!r} must be a process group that rank {dist.get_rank()} is in"
         raise MeshLayoutError(msg)
     with making:
@@ -209,7 +209,7 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         if known is not None or wanted in view.names:
             msg = f"name {name!r} is taken by another mesh dim of the root; choose another name"
             raise MeshLayoutError(msg)
-        record = _foreign.adopt_group(view.root, axes, handle, root)
+        record = _foreign.adopt_group(view.root, axes, handle, root, in_order=True)
         is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
         dim = Dim(wanted, axes, record)
         return flat_mesh(view.root, dim, covered if is_run else None)
@@ -220,9 +220,13 @@ def _in_root_order(dims: list[Dim]) -> list[Dim]:
     return sorted(dims, key=lambda dim: -dim.axes[0][1] if dim.axes else 0)
 
 
-def _rank_tensor(groups: list[ProcessGroup], mesh: object) -> torch.Tensor:
+def _are_groups(groups: list[Any]) -> bool:
+    return all(isinstance(group, dist.ProcessGroup) for group in groups)
+
+
+def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
     if mesh is None:
-        if len(groups) != 1 or not isinstance(groups[0], dist.ProcessGroup):
+        if len(groups) != 1 or not _are_groups(groups):
             msg = (
                 f"{len(groups)} groups do not say which ranks the other groups hold; give "
                 f"mesh, the global ranks with one dim per group"

@@ -26,6 +26,14 @@ def installed_torch() -> str:
     return importlib.metadata.version("torch")
 
 
+def own_version() -> str:
+    """Return the version of meshcompat; a tree that was never installed has none."""
+    try:
+        return importlib.metadata.version("meshcompat")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
 def minor_of(version: str) -> tuple[int, int] | None:
     """Return ``(major, minor)``, or None for a string that is no version at all."""
     try:

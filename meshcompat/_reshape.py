@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
-    from meshcompat._views import Root, View
+    from meshcompat._views import View
 
 
 def flatten(
@@ -59,8 +59,8 @@ def flatten(
 
     Torch:
         From 2.5 to 2.8 torch accepts the name of a dim, and breaks every equal mesh. From
-        2.11 a mesh that *torch* flattened makes DTensor's redistribute return wrong values:
-        https://github.com/pytorch/pytorch/issues/194457. So the flattened mesh is kept by
+        2.11 a mesh that *torch* flattened makes DTensor's redistribute of uneven shards
+        return wrong values: https://github.com/pytorch/pytorch/pull/194457. So the flattened mesh is kept by
         meshcompat, and is written to torch's registry on 2.5 to 2.9 only, where FSDP2 finds
         it nowhere else.
 
@@ -87,13 +87,16 @@ def flatten(
         if known is not None:
             _refuse_other_dims(known[0], axes)
             _refuse_other_options(known[0], made_with, is_asked=is_asked)
-            relink(known[1])
-            return known[1]
-        _refuse_disorder(view, axes)
-        (group,) = _groups.serve(root, [(name, axes, made_with)], share=share_groups)
-        covered = native_dims(root, view.dims)
-        is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
-        return flat_mesh(root, Dim(name, axes, group), covered if is_run else None)
+            dim, flat = known
+            relink(flat)
+        else:
+            _refuse_disorder(view, axes)
+            (group,) = _groups.serve(root, [(name, axes, made_with)], share=share_groups)
+            covered = native_dims(root, view.dims)
+            is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
+            dim = Dim(name, axes, group)
+            flat = flat_mesh(root, dim, covered if is_run else None)
+    return flat if view.elsewhere is None else mesh_of(view, (dim,))
 
 
 def unflatten(
@@ -166,7 +169,7 @@ def unflatten(
         groups = _groups.serve(view.root, wanted, share=share_groups)
         new = tuple(map(Dim, names, parts, groups))
         dims = view.dims[:index] + new + view.dims[index + 1 :]
-        return mesh_of(view.root, dims, within=view)
+        return mesh_of(view, dims)
 
     return once(mesh, ("unflatten", index, sizes, names, options, share_groups), make)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -69,7 +70,7 @@ def init_device_mesh(
 
     Torch:
         Groups in an order of ranks that descends need 2.15. torch's own function takes no
-        timeout: https://github.com/pytorch/pytorch/issues/119574.
+        timeout: https://github.com/pytorch/pytorch/issues/119613.
 
     Example:
         >>> from meshcompat import init_device_mesh
@@ -87,7 +88,7 @@ def init_device_mesh(
     options = as_group_options(backend_override, labels, limit)
     era = _eras.primitives()
     with making:
-        is_descending = any(a > b for a, b in zip(order, order[1:], strict=False))
+        is_descending = any(a > b for a, b in itertools.pairwise(order))
         tensor = torch.tensor(order, dtype=torch.int).reshape(shape)
         mesh = era.make_root(
             device, tensor, names, keep_order=is_descending and era.orders_groups()
@@ -97,9 +98,9 @@ def init_device_mesh(
         for label, axes in zip(labels, layouts, strict=True):
             if root.descends(axes) and not root.keeps_order:
                 msg = (
-                    f"ranks {order} descend along mesh dim {label!r}, and torch {torch.__version__} "
-                    f"sorts the ranks of a group, so mesh and group would disagree; give ranks "
-                    f"that ascend along every mesh dim, or use torch 2.15 or newer"
+                    f"ranks {order} descend along mesh dim {label!r}, and torch "
+                    f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
+                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
                 )
                 raise MeshLayoutError(msg)
         _select_device(device)
@@ -139,7 +140,7 @@ def _ranks(shape: tuple[int, ...], ranks: object) -> list[int]:
 
 def _select_device(device_type: str) -> None:
     """Choose this process's device where nobody has, as torch's own meshes do."""
-    module = getattr(torch, device_type, None)
+    module: Any = getattr(torch, device_type, None)
     if world_is_fake() or not hasattr(module, "set_device") or module.is_initialized():
         return
     count = module.device_count()

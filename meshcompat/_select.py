@@ -40,8 +40,10 @@ def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
         No, and no process group is made.
 
     Torch:
-        Up to 2.9 a slice by a flattened name can return the wrong ranks, and out-of-order
-        names raise on every release but 2.4: https://github.com/pytorch/pytorch/issues/157393
+        From 2.5 to 2.9 torch's slice by the name of flattened dims that do not lie side by
+        side returns wrong ranks: https://github.com/pytorch/pytorch/issues/157393. Names out
+        of order raise on every release but 2.4:
+        https://github.com/pytorch/pytorch/pull/133193
 
     Example:
         >>> from meshcompat import get_submesh, init_device_mesh
@@ -74,7 +76,7 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
 
     Torch:
         From 2.10 ``root[name]`` of a flattened dim warns of a removal:
-        https://github.com/pytorch/pytorch/issues/164993
+        https://github.com/pytorch/pytorch/pull/164993
 
     Example:
         >>> from meshcompat import flatten, get_flat_mesh, get_submesh, init_device_mesh
@@ -118,7 +120,9 @@ def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
     view = view_of(mesh)
     dim = get_dim(view, name)
     root = view.root
-    inside = [view.start + offset for offset in _layout.offsets(_layout.join(view.layouts))]
+    axes = _layout.join(view.layouts)
+    first = _layout.start_of(axes, view.position)
+    inside = [first + offset for offset in _layout.offsets(axes)]
     starts = sorted({_layout.start_of(dim.axes, position) for position in inside})
     if len(starts) * _layout.size_of(dim.axes) != len(inside):
         msg = (
@@ -126,9 +130,9 @@ def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
             f"a mesh that holds them, such as meshcompat.get_root_mesh(mesh)"
         )
         raise MeshDimError(msg)
-    own = _layout.start_of(dim.axes, root.position) if root.is_member else None
+    own = _layout.start_of(dim.axes, root.position) if view.is_member else None
     return [
-        get_flat_mesh(mesh, name) if start == own else inert_mesh(root, dim, start)
+        get_flat_mesh(mesh, name) if start == own else inert_mesh(root, (dim,), start)
         for start in starts
     ]
 
@@ -180,7 +184,7 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         raise MeshLayoutError(msg)
     _refuse_overlap(views[0], dims)
     within = next((view for view in views if view.anchor is not root.mesh), views[0])
-    return mesh_of(root, dims, within=within)
+    return mesh_of(within, dims)
 
 
 def get_fsdp_dp_mesh(
@@ -238,12 +242,12 @@ def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:
     dims = tuple(get_dim(view, name) for name in names)
     if dims == view.dims:
         return mesh
-    if len(dims) == 1:
+    if len(dims) == 1 and view.elsewhere is None:
         flat = find_flat(view.root, names[0])
         if flat is not None and flat[0] == dims[0]:
             return flat[1]
     _refuse_overlap(view, dims)
-    return mesh_of(view.root, dims, within=view)
+    return mesh_of(view, dims)
 
 
 def _refuse_overlap(view: View, dims: tuple[Dim, ...]) -> None:

@@ -61,7 +61,7 @@ class Root:
 
     def __init__(self, mesh: DeviceMesh, *, timeout: timedelta | None = None) -> None:
         """Read shape, names and ranks off *mesh*; its dims come when its groups are known."""
-        ranks = mesh.mesh.flatten()
+        ranks = mesh.mesh.flatten().clone()  # its own storage, for `ranks_of`
         mine = (ranks == dist.get_rank()).nonzero().flatten().tolist()
         self.mesh = mesh
         self.shape = tuple(mesh.mesh.shape)
@@ -96,6 +96,13 @@ class Root:
         ranks: list[int] = self.rank_map[list(positions)].tolist()
         return ranks
 
+    def positions_of(self, ranks: Sequence[int]) -> list[int] | None:
+        """Return where global ranks stand, or None where one is not in the root."""
+        if self.is_range:
+            return list(ranks) if max(ranks) < self.size else None
+        where = {rank: position for position, rank in enumerate(self.rank_map.tolist())}
+        return [where[rank] for rank in ranks] if where.keys() >= set(ranks) else None
+
     def ranks_of(self, dims: Sequence[Axes], start: int) -> torch.Tensor:
         """Return the rank tensor of the coset of *dims* that begins at position *start*."""
         axes = [axis for dim in dims for axis in dim]
@@ -114,13 +121,25 @@ class Root:
 class View:
     """What is known of one mesh."""
 
-    __slots__ = ("__weakref__", "anchor", "dims", "made", "root")
+    __slots__ = ("__weakref__", "anchor", "dims", "elsewhere", "made", "root")
 
-    def __init__(self, root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh) -> None:
-        """*anchor* is the root that torch's own consumers see: from 2.10 it is the root."""
+    def __init__(
+        self,
+        root: Root,
+        dims: tuple[Dim, ...],
+        anchor: DeviceMesh,
+        *,
+        elsewhere: int | None = None,
+    ) -> None:
+        """*anchor* is the root that torch's own consumers see: from 2.10 it is the root.
+
+        *elsewhere* is the position of the mesh's first rank where this rank, a member of the
+        root, is not in the mesh.
+        """
         self.root = root
         self.dims = dims
         self.anchor = anchor
+        self.elsewhere = elsewhere
         self.made: dict[Hashable, DeviceMesh] = {}
 
     def __reduce__(self) -> tuple[type[dict[str, str]], tuple[()]]:
@@ -138,9 +157,14 @@ class View:
         return tuple(dim.axes for dim in self.dims)
 
     @property
-    def start(self) -> int:
-        """First position of this mesh in its root, around this rank."""
-        return _layout.start_of(_layout.join(self.layouts), self.root.position)
+    def is_member(self) -> bool:
+        """Whether this rank is in the mesh."""
+        return self.root.is_member and self.elsewhere is None
+
+    @property
+    def position(self) -> int:
+        """A position of the mesh: that of this rank, if it is in there."""
+        return self.root.position if self.elsewhere is None else self.elsewhere
 
 
 def remember(mesh: DeviceMesh, view: View) -> View:
@@ -149,7 +173,7 @@ def remember(mesh: DeviceMesh, view: View) -> View:
     return view
 
 
-def remembered(mesh: DeviceMesh) -> View | None:
+def remembered(mesh: object) -> View | None:
     """Return the view that *mesh* keeps, if it keeps one."""
-    view = mesh.__dict__.get(ATTRIBUTE)
+    view = getattr(mesh, ATTRIBUTE, None)
     return view if isinstance(view, View) else None

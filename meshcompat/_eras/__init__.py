@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch.distributed import device_mesh
+
 from meshcompat import _release
 from meshcompat._eras import torch_2_02, torch_2_05, torch_2_10
 from meshcompat._errors import UnsupportedTorchError
@@ -64,18 +66,16 @@ def era() -> Era:
 
 
 def _by_capability() -> Era | None:
-    from torch.distributed import device_mesh
-
     mesh = getattr(device_mesh, "DeviceMesh", None)
     tables = getattr(device_mesh, "_mesh_resources", None)
     parents, roots, layouts = ERAS
-    # torch: DeviceMesh._get_root_mesh, since 2.10
+    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
     if hasattr(mesh, "_get_root_mesh"):
         return layouts
-    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
     if hasattr(tables, "child_to_root_mapping"):
         return roots
-    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5 - pytorch#107730, #132339
     if hasattr(tables, "child_to_parent_mapping"):
         return parents
     return None

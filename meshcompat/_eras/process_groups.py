@@ -8,6 +8,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+import torch.distributed as dist
+from torch.distributed import device_mesh
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
@@ -23,7 +27,7 @@ class GroupOptions(NamedTuple):
     """
 
     backend: str | None = None
-    options: object | None = None
+    options: Any = None
     timeout: timedelta | None = None
 
 
@@ -31,8 +35,6 @@ def new_group(
     ranks: Sequence[int], made_with: GroupOptions, *, description: str, keep_order: bool
 ) -> ProcessGroup | None:
     """Return a new group of *ranks*, or None on the ranks outside."""
-    import torch.distributed as dist
-
     accepted = inspect.signature(dist.new_group).parameters
     extra: dict[str, Any] = {}
     if "group_desc" in accepted:
@@ -53,8 +55,6 @@ def split_world(
     partition: Sequence[Sequence[int]], made_with: GroupOptions, *, description: str
 ) -> ProcessGroup | None:
     """Return this rank's part of the world, made by one split; None outside the partition."""
-    import torch.distributed as dist
-
     group = dist.split_group(
         split_ranks=[list(ranks) for ranks in partition],
         timeout=_timeout(made_with),
@@ -69,25 +69,26 @@ def splits_world(made_with: GroupOptions) -> bool:
 
     With an eagerly bound device each `new_group` is a collective for every non-member.
     """
-    import torch
-    import torch.distributed as dist
-    from torch.distributed import device_mesh
-
-    world = dist.group.WORLD
-    # torch: DeviceMesh splits the world, since 2.6
+    world: Any = dist.group.WORLD
+    # torch: DeviceMesh splits the world, since 2.6 - pytorch#138129
     if not hasattr(device_mesh, "split_group") or not torch.cuda.is_available():
         return False
     if getattr(world, "bound_device_id", None) is None:
         return False
-    # torch: ProcessGroup._get_backend, since 2.0
+    # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
     bound: str = world._get_backend(torch.device("cuda")).name()
     return made_with.backend in {None, bound}
+
+
+def are_options(value: object) -> bool:
+    """Return whether *value* can be a backend's options object; the classes moved over time."""
+    return hasattr(value, "backend") and hasattr(value, "_timeout")
 
 
 def _timeout(made_with: GroupOptions) -> timedelta | None:
     """Return the timeout to pass: torch's default would override the one in the options."""
     if made_with.timeout is not None:
         return made_with.timeout
-    # torch: ProcessGroup.Options._timeout, since 1.13
+    # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
     return timeout

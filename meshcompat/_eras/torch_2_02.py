@@ -7,14 +7,20 @@ No flattening, no root: a parent may itself be a child. 2.2 and 2.3 hash a mesh 
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed.device_mesh import DeviceMesh
+
+from meshcompat._errors import UnsupportedTorchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
     from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
@@ -24,9 +30,7 @@ def has_one_root() -> bool:
 
 
 def is_thread_local() -> bool:
-    import threading
-
-    # torch: _mesh_resources is threading.local from 2.4
+    # torch: _mesh_resources is threading.local, since 2.4 - pytorch#124555
     return isinstance(_tables(), threading.local)
 
 
@@ -39,7 +43,7 @@ def orders_groups() -> bool:
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: _MeshEnv.get_parent_mesh, since 2.2, gone in 2.5
+    # torch: _MeshEnv.get_parent_mesh, since 2.2, gone in 2.5 - pytorch#107730, #132339
     parent = _tables().get_parent_mesh(mesh)
     while parent is not None:
         mesh, parent = parent, _tables().get_parent_mesh(parent)
@@ -47,7 +51,7 @@ def root(mesh: DeviceMesh) -> DeviceMesh:
 
 
 def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
-    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8
+    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8 - pytorch#150898
     infos = getattr(mesh, "_dim_group_infos", None)
     return None if infos is None else list(infos)
 
@@ -67,8 +71,6 @@ def make_root(
     *,
     keep_order: bool,  # noqa: ARG001  (no release of this era can)
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
     return DeviceMesh(device_type, ranks, mesh_dim_names=names, **_without_groups())
 
 
@@ -89,33 +91,29 @@ def make_outside(
 
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     if hasattr(mesh, "_parent_mesh"):
-        # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5; part of the hash, so before it
+        # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5 - pytorch#123572, #131636.
+        # It is part of the hash, so it is set before the mesh becomes a key.
         mesh._parent_mesh = torch_root
-    elif torch_root.ndim != 2:  # noqa: PLR2004
+    elif torch_root.ndim != 2:
         # TP of 2.2 and 2.3 refuses a parent that is not 2-D, and takes a mesh without one.
         return
-    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5 - pytorch#107730, #132339
     _tables().child_to_parent_mapping[mesh] = torch_root
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
-    import torch.distributed as dist
-    from torch.distributed import distributed_c10d
-
-    # torch: distributed_c10d._get_group_tag, since 2.1
+    # torch: distributed_c10d._get_group_tag, since before 2.2
     tag = distributed_c10d._get_group_tag(group)
     ranks = dist.get_process_group_ranks(group)
     if "_init_process_groups" in _constructor():
         return (tag, ranks)
-    # torch: _dim_group_infos has three entries, since 2.3
+    # torch: _dim_group_infos has three entries, since 2.3 - pytorch#118423
     return (tag, ranks, group.group_name)
 
 
 def group_of(handle: Handle) -> ProcessGroup | None:
-    from torch.distributed import distributed_c10d
-
     tag, ranks = handle[:2]  # type: ignore[index]
-    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since 2.1
+    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since before 2.2
     return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
 
 
@@ -125,22 +123,24 @@ def publish_flattened(
     """Do nothing: torch has no registry to write to."""
 
 
-def _tables() -> Any:  # noqa: ANN401
-    from torch.distributed import device_mesh
-
-    # torch: device_mesh._mesh_resources, since 2.2
+def _tables() -> Any:
+    # torch: device_mesh._mesh_resources, since 2.2 - pytorch#112294
     return device_mesh._mesh_resources
 
 
-def _constructor() -> Any:  # noqa: ANN401
-    from torch.distributed.device_mesh import DeviceMesh
-
+def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 
 
 def _without_groups() -> dict[str, Any]:
     if "_init_process_groups" in _constructor():
-        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3
+        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3 - pytorch#96700
         return {"_init_process_groups": False}
-    # torch: DeviceMesh(_init_backend=), since 2.3
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
+    if "_init_backend" not in _constructor():
+        msg = (
+            "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
+            "use torch 2.3.1 or newer"
+        )
+        raise UnsupportedTorchError(msg)
     return {"_init_backend": False}

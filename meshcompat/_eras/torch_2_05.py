@@ -6,7 +6,9 @@ forget in other threads. Flattened names live in them too, by the root dims they
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch.distributed import device_mesh, distributed_c10d
 
 from meshcompat._eras import torch_2_02
 from meshcompat._eras.torch_2_02 import (
@@ -49,7 +51,7 @@ def publishes_flattened() -> bool:
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
     found: DeviceMesh = _tables().child_to_root_mapping.get(mesh, mesh)
     return found
 
@@ -57,7 +59,7 @@ def root(mesh: DeviceMesh) -> DeviceMesh:
 def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
     if not _has_group_names():
         return torch_2_02.group_handles(mesh)
-    # torch: DeviceMesh._dim_group_names, since 2.8
+    # torch: DeviceMesh._dim_group_names, since 2.8 - pytorch#150898
     names = getattr(mesh, "_dim_group_names", None)
     return None if names is None else list(names)
 
@@ -71,19 +73,17 @@ def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
 
 def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
     tables = _tables()
-    # torch: _MeshEnv.root_to_flatten_mapping, since 2.5, gone in 2.10
+    # torch: _MeshEnv.root_to_flatten_mapping, since 2.5, gone in 2.10 - pytorch#133195, #164510
     named = tables.root_to_flatten_mapping.get(root, {})
     # The table answers for every equal root, also for one of a destroyed world: only the
     # link back says whose flattened mesh it is.
     return {
-        name: mesh
-        for name, mesh in named.items()
-        if tables.child_to_root_mapping.get(mesh) is root
+        name: mesh for name, mesh in named.items() if tables.child_to_root_mapping.get(mesh) is root
     }
 
 
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
-    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
     _tables().child_to_root_mapping[mesh] = torch_root
 
 
@@ -96,13 +96,13 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
 def group_of(handle: Handle) -> ProcessGroup | None:
     if not _has_group_names():
         return torch_2_02.group_of(handle)
-    from torch.distributed import distributed_c10d
-
+    c10d: Any = distributed_c10d
     try:
         # torch: distributed_c10d._resolve_process_group, since 2.3
-        return distributed_c10d._resolve_process_group(handle)  # type: ignore[arg-type]
+        group: ProcessGroup = c10d._resolve_process_group(handle)
     except (RuntimeError, ValueError):
         return None
+    return group
 
 
 def publish_flattened(
@@ -111,12 +111,10 @@ def publish_flattened(
     tables = _tables()
     tables.child_to_root_mapping[mesh] = root
     tables.root_to_flatten_mapping.setdefault(root, {})[name] = mesh
-    # torch: _MeshEnv.flatten_name_to_root_dims, since 2.5, gone in 2.10
+    # torch: _MeshEnv.flatten_name_to_root_dims, since 2.5, gone in 2.10 - pytorch#133838, #163213
     tables.flatten_name_to_root_dims.setdefault(root, {})[name] = root_dims
 
 
 def _has_group_names() -> bool:
-    from torch.distributed import device_mesh
-
-    # torch: device_mesh looks groups up by name, since 2.8
+    # torch: device_mesh looks groups up by name, since 2.8 - pytorch#150898
     return hasattr(device_mesh, "_resolve_process_group")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from torch.distributed.device_mesh import DeviceMesh
+
 from meshcompat._eras import torch_2_05
 from meshcompat._eras.torch_2_05 import group_handles, group_of, set_group_handles
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
@@ -49,23 +50,24 @@ def is_thread_local() -> bool:
 
 
 def publishes_flattened() -> bool:
-    # DTensor's redistribute gives wrong values when it finds one there, 2.11 to 2.15:
-    # https://github.com/pytorch/pytorch/issues/194457
+    # DTensor's redistribute of uneven shards is wrong when it finds one there, 2.11 to 2.15:
+    # https://github.com/pytorch/pytorch/pull/194457
     return False
 
 
 def orders_groups() -> bool:
-    # torch: DeviceMesh(preserve_rank_order=) and new_group(sort_ranks=), since 2.15
+    # torch: DeviceMesh(preserve_rank_order=), since 2.15 - pytorch#193224; its groups need
+    # new_group(sort_ranks=), since 2.12 - pytorch#176580
     return "preserve_rank_order" in _constructor()
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: DeviceMesh._get_root_mesh, since 2.10
+    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
     return mesh._get_root_mesh()
 
 
 def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
-    # torch: DeviceMesh._flatten_mapping, since 2.10; without it torch flattens nothing
+    # torch: DeviceMesh._flatten_mapping, since 2.10 - pytorch#164510; without it torch cannot flatten
     return dict(getattr(root, "_flatten_mapping", {}))
 
 
@@ -76,10 +78,8 @@ def make_root(
     *,
     keep_order: bool,
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
-    order = {"preserve_rank_order": True} if keep_order else {}
-    # torch: DeviceMesh(_init_backend=), since 2.3
+    order: dict[str, Any] = {"preserve_rank_order": True} if keep_order else {}
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
     return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False, **order)
 
 
@@ -89,9 +89,7 @@ def make_submesh(
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
-    # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10
+    # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10 - pytorch#165555
     return DeviceMesh(
         root.device_type,
         _layout=_layout(root, dims, names),
@@ -106,8 +104,6 @@ def make_submesh(
 def make_outside(
     root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
 ) -> DeviceMesh:
-    from torch.distributed.device_mesh import DeviceMesh
-
     # The layout form asks for this rank's own part, which does not exist here; and torch
     # never slices a mesh that this rank is not in.
     return DeviceMesh(
@@ -125,7 +121,7 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
-    # torch: DeviceMesh._pg_registry, since 2.11; get_group under torch.compile reads it
+    # torch: DeviceMesh._pg_registry, since 2.11 - pytorch#172272; compiled get_group reads it
     if hasattr(root, "_pg_registry"):
         root._pg_registry[group.group_name] = group
     return torch_2_05.handle_for(root, group)
@@ -140,14 +136,12 @@ def publish_flattened(
     root._flatten_mapping[name] = mesh
 
 
-def _constructor() -> Any:  # noqa: ANN401
-    from torch.distributed.device_mesh import DeviceMesh
-
+def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 
 
-def _order_of(root: DeviceMesh) -> dict[str, bool]:
-    # torch: DeviceMesh._preserve_rank_order, since 2.15
+def _order_of(root: DeviceMesh) -> dict[str, Any]:
+    # torch: DeviceMesh._preserve_rank_order, since 2.15 - pytorch#193224
     if hasattr(root, "_preserve_rank_order"):
         return {"preserve_rank_order": root._preserve_rank_order}
     return {}
@@ -157,25 +151,27 @@ def _layout(
     root: DeviceMesh,
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
-) -> Any:  # noqa: ANN401
-    from torch.distributed import _mesh_layout
+) -> Any:
+    # torch: torch.distributed._mesh_layout, since 2.10; elsewhere this module only imports
+    from torch.distributed import _mesh_layout  # noqa: PLC0415
 
-    if hasattr(_mesh_layout, "_FlatLayout"):
-        # torch: _mesh_layout._FlatLayout, since 2.13
-        return _mesh_layout._MeshLayout(
+    torch_layout: Any = _mesh_layout
+    if hasattr(torch_layout, "_FlatLayout"):
+        # torch: _mesh_layout._FlatLayout, since 2.13 - pytorch#181223
+        return torch_layout._MeshLayout(
             [
-                _mesh_layout._FlatLayout(
+                torch_layout._FlatLayout(
                     tuple(size for size, _ in axes) or (1,),
                     tuple(stride for _, stride in axes) or (1,),
                 )
                 for axes in dims
             ]
         )
-    # torch: _MeshLayout(shape, stride), since 2.10, gone in 2.13
+    # torch: _MeshLayout(shape, stride), since 2.10, gone in 2.13 - pytorch#181223
     pairs = [
         _pair_of(root, axes, names[index] if names else None) for index, axes in enumerate(dims)
     ]
-    return _mesh_layout._MeshLayout(
+    return torch_layout._MeshLayout(
         tuple(size for size, _ in pairs), tuple(stride for _, stride in pairs)
     )
 

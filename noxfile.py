@@ -1,0 +1,219 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["nox[uv]>=2025.5.1"]
+# ///
+"""Every job of the project, one session each; ci/README.md says which runs when."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "no"  # `-r` keeps the environments, and disk is what it costs
+
+Row = dict[str, Any]
+
+ROOT = Path(__file__).parent
+PYTHON = "3.11"
+ROWS: dict[str, Row] = {
+    row["id"]: row for row in nox.project.load_toml("ci/torch-matrix.toml")["rows"]
+}
+EDGE = [name for name, row in ROWS.items() if "edge" in row["tags"]]
+NEWEST = EDGE[-1]
+NIGHTLY_INDEX = "https://download.pytorch.org/whl/nightly/cpu"
+BACKEND = os.environ.get(
+    "MESHCOMPAT_TORCH_BACKEND", "auto"
+)  # or cpu, default: where wheels of torch come from
+ORDINARY = "not gpu and not soak"
+
+nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
+
+
+@nox.session(python=PYTHON, tags=["check"])
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, and that generated tables are up to date."""
+    session.install("--group", "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("python", "ci/tables.py", "--check")
+
+
+@nox.session(python=PYTHON, tags=["check"])
+def types(session: nox.Session) -> None:
+    """Run mypy --strict over the package, this file and ci/, against the newest torch."""
+    with torch_environment(session, pinned(ROWS[NEWEST]), "types"):
+        session.run("mypy", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "python,name",
+    [
+        nox.param(row["python"], name, id=name, tags=["matrix", *row["tags"]])
+        for name, row in ROWS.items()
+    ],
+)
+def tests(session: nox.Session, name: str) -> None:
+    """Run the tests on one row of ci/torch-matrix.toml, on CPU."""
+    with torch_environment(session, pinned(ROWS[name]), "test"), coverage_data(session, name):
+        session.run("coverage", "run", "-m", "pytest", "-m", ORDINARY, *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "python,name",
+    [
+        *(nox.param(row["python"], name, id=name, tags=["cuda"]) for name, row in ROWS.items()),
+        nox.param(False, None, id="installed"),
+    ],
+)
+def nccl(session: nox.Session, name: str | None) -> None:
+    """Run the GPU tests on one row, or on the python and torch that the machine brings (installs nothing)."""
+    pytest = ["python", "-m", "pytest", "-m", "gpu", *session.posargs]
+    if name is None:
+        session.run(*pytest, env={"PYTHONPATH": str(ROOT)}, external=True)
+        return
+    with torch_environment(session, pinned(ROWS[name]), "test", backend="default"):
+        session.run(*pytest)
+
+
+@nox.session(python=PYTHON)
+def cover(session: nox.Session) -> None:
+    """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
+    session.install("coverage")
+    session.env["COVERAGE_FILE"] = ".coverage-of-all-rows"
+    session.run(
+        "coverage",
+        "combine",
+        "--keep",
+        "--quiet",
+        *sorted(path.name for path in ROOT.glob(".coverage.*")),
+    )
+    session.run("coverage", "report", "--fail-under=100", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def wheel(session: nox.Session) -> None:
+    """Build the distributions, install the wheel elsewhere, run the tests against it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        session.run("uv", "build", "--quiet", "--out-dir", scratch, external=True)
+        (built,) = Path(scratch).glob("*.whl")
+        elsewhere = Path(scratch, "elsewhere")
+        shutil.copytree(
+            ROOT, elsewhere, ignore=shutil.ignore_patterns("meshcompat", ".*", "__pycache__")
+        )
+        package = f"meshcompat[cli] @ {built.as_uri()}"
+        with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
+            session.chdir(elsewhere)
+            session.run("pytest", "-m", ORDINARY, *session.posargs)
+            session.chdir(ROOT)
+
+
+@nox.session(python=PYTHON)
+def tables(session: nox.Session) -> None:
+    """Regenerate the tables in README.md and docs/ (`-- --check`: only compare)."""
+    session.run("python", "ci/tables.py", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def nightly(session: nox.Session) -> None:
+    """Run the tests on tonight's torch."""
+    torch = [
+        "torch>=2.2.dev0",
+        f"--index={NIGHTLY_INDEX}",
+    ]  # a bound with `dev` lets uv take development releases
+    with torch_environment(session, torch, "test", backend="default"):
+        session.run("pytest", "-m", ORDINARY, *session.posargs)
+
+
+def pinned(row: Row) -> list[str]:
+    """Return the requirements of a row of the matrix."""
+    return [f"torch=={row['version']}", *row["pins"]]
+
+
+@contextlib.contextmanager
+def torch_environment(
+    session: nox.Session,
+    torch: list[str],
+    group: str,
+    *,
+    package: str = "-e.[cli]",
+    backend: str = BACKEND,
+) -> Iterator[None]:
+    """Install a torch, this package and a dependency group for as long as the block runs.
+
+    A torch with CUDA libraries takes 5 GB, so that neither environments nor uv's cache may pile up over the rows: the
+    cache lies in the environment (hard links: it costs nothing) and both go away, unless nox was told to reuse (`-r`)
+    or the caller has a UV_CACHE_DIR.
+    """
+    venv = session.virtualenv
+    if not isinstance(venv, nox.virtualenv.VirtualEnv):
+        session.error("needs an environment of its own: do not use --no-venv")
+    source = (
+        ["--torch-backend=cpu"]
+        if backend == "cpu" or (backend == "auto" and cpu_index_answers())
+        else []
+    )
+    cache = os.environ.get("UV_CACHE_DIR", str(Path(venv.location, "uv-cache")))
+    try:
+        session.install(*source, *torch, package, "--group", group, env={"UV_CACHE_DIR": cache})
+        yield
+    finally:
+        if not venv.reuse_existing:
+            shutil.rmtree(venv.location, ignore_errors=True)
+
+
+@functools.cache
+def cpu_index_answers() -> bool:
+    """Whether uv can reach its index of CPU wheels, asked once for all rows."""
+    command = ["uv", "pip", "compile", "--quiet", "--no-deps", "--torch-backend=cpu", "-"]
+    patience = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+    answer = subprocess.run(
+        command,
+        input="torch",
+        text=True,
+        capture_output=True,
+        env={**os.environ, **patience},
+        check=False,
+    )
+    return answer.returncode == 0
+
+
+@contextlib.contextmanager
+def coverage_data(session: nox.Session, name: str) -> Iterator[None]:
+    """Collect what the processes of one row measured into .coverage.<name>, also when its tests fail."""
+    for stale in [ROOT / f".coverage.{name}", *ROOT.glob(f".coverage.{name}.*")]:
+        stale.unlink(missing_ok=True)
+    session.env["COVERAGE_FILE"] = str(ROOT / f".coverage.{name}")
+    try:
+        yield
+    finally:
+        session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
+
+
+def offer_all_pyenv_interpreters() -> None:
+    """Make every interpreter that pyenv installed findable: its shims run only those of the selected versions."""
+    shims = [
+        Path(entry) for entry in os.environ["PATH"].split(os.pathsep) if Path(entry).name == "shims"
+    ]
+    found = [str(path) for entry in shims for path in sorted(entry.parent.glob("versions/*/bin"))]
+    os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *found])
+
+
+offer_all_pyenv_interpreters()
+
+if __name__ == "__main__":
+    nox.main()
