@@ -6,6 +6,7 @@ torch is imported once, by the fork server that the ranks are forked from, and n
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import tempfile
@@ -13,9 +14,8 @@ import threading
 import time
 from multiprocessing import connection, forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from meshcompat.verify import alone_rank
 from meshcompat.verify.roll import Result, Roll
 from meshcompat.verify.words import end_text, one_line
 
@@ -30,10 +30,24 @@ if TYPE_CHECKING:
 SETTLING = 2.0
 """Seconds from the first trouble to the verdict: other ranks' news, and signs of life, come in."""
 
+BEAT = 0.25
+"""Seconds between a rank's signs of life."""
+
 ALLOWANCE = 0.5
 """Seconds that ranks have to say themselves that they waited for too long."""
 
 _LEAVING = 5.0
+
+
+class Task(NamedTuple):
+    """What the process of one rank is given."""
+
+    rank: int
+    plan: Plan
+    timeout: float
+    reduce: Reduce | None
+    pipe: Connection
+    log: Path
 
 
 def verify(
@@ -81,7 +95,7 @@ class _Ranks:
     def start(self) -> None:
         """Begin to start the processes; a thread waits for torch to be imported."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.checks"])
+        context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.alone_rank"])
         with _quiet_environment():
             forkserver.ensure_running()
         threading.Thread(target=self._start_all, args=(context,), daemon=True).start()
@@ -89,13 +103,11 @@ class _Ranks:
     def _start_all(self, context: multiprocessing.context.ForkServerContext) -> None:
         for rank, log in enumerate(self.logs):
             here, there = context.Pipe()
-            arguments = (self.roll.plan, rank, self.timeout, there, str(log), self.reduce)
-            process = context.Process(
-                target=alone_rank.main, args=arguments, name=f"rank {rank}", daemon=True
-            )
+            task = Task(rank, self.roll.plan, self.timeout, self.reduce, there, log)
+            process = context.Process(target=_be_rank, args=(task,), daemon=True)
             try:
                 process.start()
-            except Exception as error:  # noqa: BLE001  The main thread names the rank.
+            except Exception as error:  # noqa: BLE001  (the main thread names the rank)
                 self.roll.members[rank].end = f"could not be started, {one_line(error)}"
                 return
             there.close()
@@ -169,7 +181,7 @@ class _Ranks:
 
     def _look_for_signs_of_life(self, now: float) -> None:
         for rank, member in enumerate(self.roll.members):
-            quiet = now - self.heard[rank] > SETTLING - 2 * alone_rank.BEAT
+            quiet = now - self.heard[rank] > SETTLING - 2 * BEAT
             member.is_silent = quiet and member.end is None
 
     def dismiss(self) -> None:
@@ -190,9 +202,18 @@ class _Ranks:
             pipe.close()
 
 
+def _be_rank(task: Task) -> None:
+    """Run in a rank's process; what its libraries print is shown only if it dies."""
+    opened = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(opened, stream)
+    os.close(opened)
+    importlib.import_module("meshcompat.verify.alone_rank").main(task)
+
+
 @contextlib.contextmanager
 def _quiet_environment() -> Iterator[None]:
-    """Have the fork server start without warnings of others and without thread pools.
+    """Have the fork server start without others' warnings, and without thread pools.
 
     The ranks share the cores of one machine, and what they have to say comes by pipe.
     """

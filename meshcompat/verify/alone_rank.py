@@ -7,41 +7,35 @@ import queue
 import socket
 import sys
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from meshcompat.verify import checks
+from meshcompat.verify.alone import BEAT
+from meshcompat.verify.stores import open_store
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from meshcompat.verify.checks import Reduce
-    from meshcompat.verify.plan import Plan
+    from meshcompat.verify.alone import Task
     from meshcompat.verify.roll import Result
 
-BEAT = 0.25
-"""Seconds between signs of life."""
 
-
-def main(
-    plan: Plan, rank: int, timeout: float, pipe: Connection, log: str, reduce: Reduce | None
-) -> None:
+def main(task: Task) -> None:
     """Be one rank: run the plan, report, and stay until told to leave."""
-    _write_to(log)
     _stay_on_this_machine()
-    line = _Line(pipe)
+    line = _Line(task.pipe)
     line.began(0)
-
-    import torch
-    import torch.distributed as dist
-
-    from meshcompat.verify import checks
-
-    limit = timedelta(seconds=timeout)
-    port = 0 if rank == 0 else line.port(timeout)
-    store = dist.TCPStore("127.0.0.1", port, None, rank == 0, limit, wait_for_workers=False)
-    if rank == 0:
+    is_first = task.rank == 0
+    port = 0 if is_first else line.port(task.timeout)
+    store = open_store("127.0.0.1", port, is_server=is_first, timeout=task.timeout)
+    if is_first:
         line.send("port", store.port)
-    world = checks.World(rank, plan.world_size, torch.device("cpu"), store, timeout)
-    line.send("ended", checks.run(plan, world, line, reduce or checks.all_reduce))
+    size = task.plan.world_size
+    world = checks.World(task.rank, size, torch.device("cpu"), store, task.timeout)
+    line.send("ended", checks.run(task.plan, world, line, task.reduce or checks.all_reduce))
     line.left.wait()
     # All ranks are through: now nobody misses this one.
     dist.destroy_process_group()
@@ -93,14 +87,6 @@ class _Line:
                 self._ports.put(value)
             else:
                 self.left.set()
-
-
-def _write_to(log: str) -> None:
-    """Send what torch and its libraries print to a file: it is shown if this rank dies."""
-    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (1, 2):
-        os.dup2(opened, stream)
-    os.close(opened)
 
 
 def _stay_on_this_machine() -> None:

@@ -13,15 +13,17 @@ import torch.distributed as dist
 import meshcompat as mc
 from meshcompat.verify.plan import COMPOSED, EXPERT_NAMES, NON_PP
 from meshcompat.verify.roll import Result
+from meshcompat.verify.stores import PrefixStore
 from meshcompat.verify.words import one_line, ranks_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch.distributed import ProcessGroup, Store
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat.verify.plan import Plan, Row
+    from meshcompat.verify.stores import Store
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
@@ -82,7 +84,7 @@ def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduc
             milliseconds = (time.perf_counter() - start) * 1000
             fault = _fault(plan, row, world.rank, mesh, summed)
             listener.found(Result(milliseconds, is_new, fault))
-    except Exception as error:  # noqa: BLE001  Whatever it is, rank 0 has to hear of it.
+    except Exception as error:  # noqa: BLE001  (whatever it is, rank 0 has to hear of it)
         return one_line(error)
     return None
 
@@ -92,7 +94,7 @@ def _join(world: World) -> None:
         torch.cuda.set_device(world.device)
     dist.init_process_group(
         BACKENDS[world.device.type],
-        store=dist.PrefixStore("world", world.store),
+        store=PrefixStore("world", world.store),
         rank=world.rank,
         world_size=world.world_size,
         timeout=timedelta(seconds=world.timeout),

@@ -95,7 +95,9 @@ class Plan:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Every mesh dim of every mesh, in the order in which they are tried."""
-        indices = {name: (index,) for index, name in enumerate(self.names)}
+        indices: dict[str, tuple[int, ...]] = {
+            name: (index,) for index, name in enumerate(self.names)
+        }
         indices |= {name: self._indices(dims) for name, dims in self.flattened.items()}
         rows = [Row(self.root_name, name, indices[name]) for name in self.names]
         rows += [Row("flattened", name, indices[name]) for name in self.flattened]

@@ -152,6 +152,4 @@ def _group(plan: Plan, member: Member, rank: int) -> tuple[int, ...]:
 def _columns(roll: Roll) -> list[list[Result | None]]:
     """Return each rank's results, with None for the rows that it has not tried."""
     count = len(roll.plan.rows)
-    return [
-        [*member.results, *[None] * (count - len(member.results))] for member in roll.members
-    ]
+    return [[*member.results, *[None] * (count - len(member.results))] for member in roll.members]

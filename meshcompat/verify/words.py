@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ _LISTED = 8
 
 def ranks_text(ranks: Sequence[int]) -> str:
     """Write ranks so that they fit into a line: ``0-7``, ``0, 2`` or ``0, 8, ..., 504 (64)``."""
-    steps = {b - a for a, b in zip(ranks, ranks[1:], strict=False)}
-    if len(ranks) > 2 and steps == {1}:  # noqa: PLR2004
+    steps = {b - a for a, b in itertools.pairwise(ranks)}
+    if len(ranks) > 2 and steps == {1}:
         return f"{ranks[0]}-{ranks[-1]}"
     if len(ranks) <= _LISTED:
         return ", ".join(map(str, ranks))
@@ -42,6 +43,6 @@ def end_text(code: int) -> str:
 def one_line(error: BaseException) -> str:
     """Write an error in one line of at most 300 characters: torch's go on for pages."""
     text = " ".join(str(error).split("Exception raised from")[0].split())
-    if len(text) > 300:  # noqa: PLR2004
+    if len(text) > 300:
         text = f"{text[:297]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
