@@ -66,7 +66,7 @@ def verify(
         watch: Called with the roll whenever news came.
     """
     with tempfile.TemporaryDirectory(prefix="meshcompat-verify-") as folder:
-        ranks = _Ranks(plan, timeout, Path(folder), reduce)
+        ranks = Ranks(plan, timeout, Path(folder), reduce)
         try:
             ranks.start()
             ranks.follow(watch)
@@ -77,7 +77,7 @@ def verify(
         return ranks.roll
 
 
-class _Ranks:
+class Ranks:
     """The ranks' processes and pipes, and the roll."""
 
     def __init__(self, plan: Plan, timeout: float, folder: Path, reduce: Reduce | None) -> None:
@@ -96,7 +96,7 @@ class _Ranks:
         """Begin to start the processes; a thread waits for torch to be imported."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.alone_rank"])
-        with _quiet_environment():
+        with quiet_environment():
             forkserver.ensure_running()
         threading.Thread(target=self._start_all, args=(context,), daemon=True).start()
 
@@ -212,7 +212,7 @@ def _be_rank(task: Task) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_environment() -> Iterator[None]:
+def quiet_environment() -> Iterator[None]:
     """Have the fork server start without others' warnings, and without thread pools.
 
     The ranks share the cores of one machine, and what they have to say comes by pipe.

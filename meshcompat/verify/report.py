@@ -23,7 +23,7 @@ NOT_FINISHED = "not finished"
 HEADINGS = ("mesh", "dim", "ranks with rank 0", "groups made", "ms", "ok")
 NUMBERS = ("groups made", "ms")
 LEGEND = (
-    "groups made: process groups made for this mesh dim, over all ranks; 0 shares one.",
+    "groups made: process groups for this mesh dim, over all ranks; 0 shares others.",
     "ms: all-reduce on the slowest rank, connecting and waiting included.",
 )
 
@@ -94,8 +94,8 @@ class Report:
         """The last line."""
         lines = self.lines
         if not self.is_ok:
-            bad = sum(line.state != OK for line in lines)
-            return f"{FAILED}: {bad} of {len(lines)} mesh dims, {self.seconds:.1f} s"
+            right = sum(line.state == OK for line in lines)
+            return f"{FAILED}: {right} of {len(lines)} mesh dims are right; {self.seconds:.1f} s"
         per_rank, over_all = self._groups_made(lines)
         return (
             f"All right: {len(lines)} mesh dims; {over_all} process groups made, {per_rank} on "
