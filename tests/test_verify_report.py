@@ -213,4 +213,5 @@ def test_ends_and_errors_are_put_in_words():
     assert end_text(-200) == "signal 200"
     assert one_line(KeyError()) == "KeyError"
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(OSError("[../gloo/tcp/pair.cc:525] Read [::1]")) == "OSError: Read [::1]"
     assert len(one_line(ValueError("x" * 900))) < 330

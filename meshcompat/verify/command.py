@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from typing import TYPE_CHECKING
@@ -49,6 +50,19 @@ def _run_given(request: Request, reduce: Reduce | None) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     warnings.simplefilter("ignore")
+    _keep_standard_output()
     from meshcompat.verify import launched  # noqa: PLC0415  (imports torch)
 
     return launched.run(request, reduce)
+
+
+def _keep_standard_output() -> None:
+    """Keep standard output for the report: gloo of torch 2.8 to 2.10 prints its connections there.
+
+    It does so below Python, so that the descriptor itself has to go elsewhere.
+    """
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

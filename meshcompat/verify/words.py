@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LISTED = 8
+
+_SOURCE = re.compile(r"\[[^\]]*\.(?:cc|cpp|hpp|h):\d+\] ")
+"""Where in its own source a C++ library raised."""
 
 
 def ranks_text(ranks: Sequence[int]) -> str:
@@ -43,6 +47,7 @@ def end_text(code: int) -> str:
 def one_line(error: BaseException) -> str:
     """Write an error in one line of at most 300 characters: torch's go on for pages."""
     text = " ".join(str(error).split("Exception raised from")[0].split())
+    text = _SOURCE.sub("", text)
     if len(text) > 300:
         text = f"{text[:297]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
