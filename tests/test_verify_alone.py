@@ -8,11 +8,11 @@ import pytest
 from meshcompat.__main__ import main
 from meshcompat.verify import alone
 from meshcompat.verify.verdict import failures_of
-from tests.verify_faults import Fault, standard_plan
+from tests.verify_faults import Fault, patient_timeout, standard_plan
 
 pytestmark = pytest.mark.multiprocess
 
-TIMEOUT = 2.0
+TIMEOUT = patient_timeout()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from meshcompat.__main__ import main
-from meshcompat.verify import arguments
+from meshcompat.verify import arguments, command
 from meshcompat.verify.plan import STANDARD_NAMES
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
@@ -106,3 +106,13 @@ def test_a_command_is_needed(capsys):
         main([])
     assert raised.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_interrupted_is_said_and_exits_with_130(capsys, monkeypatch):
+    def interrupt(_request):
+        raise KeyboardInterrupt
+
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(command, "run", interrupt)
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

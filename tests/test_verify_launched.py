@@ -10,11 +10,11 @@ import time
 import pytest
 
 from meshcompat.verify import alone
-from tests.verify_faults import Fault, Launch
+from tests.verify_faults import Fault, Launch, patient_timeout
 
 pytestmark = pytest.mark.multiprocess
 
-TIMEOUT = 3.0
+TIMEOUT = patient_timeout()
 
 
 class Job:

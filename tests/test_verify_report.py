@@ -1,5 +1,6 @@
 import json
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -129,7 +130,7 @@ def test_rows_that_were_not_reached_are_not_called_right():
     roll = _roll()
     _unfinished(roll, 1, 2, end="exit code 1")
     states = [line.state for line in _report(roll).lines]
-    assert states == ["ok", "ok", "FAILED", *["not finished"] * 10]
+    assert states == ["ok", "ok", "FAILED", *["not done"] * 10]
 
 
 def test_many_failures_are_cut_short_for_a_reader():
@@ -173,12 +174,21 @@ def test_colour_is_for_a_terminal_with_rich(capsys, monkeypatch):
     assert capsys.readouterr().out.count("All right") == 2
 
 
+def test_without_rich_there_is_plain_text():
+    code = (
+        "import sys\nsys.modules['rich'] = None\n"
+        "from meshcompat.verify import screen\n"
+        "sys.exit(screen.HAS_RICH or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_progress_bar_is_for_a_terminal(capsys, monkeypatch):
     rich_screen = pytest.importorskip("meshcompat.verify.rich_screen")
-    assert isinstance(screen.bar(10, is_shown=True), screen.NoBar)
+    assert isinstance(screen.bar(10, "waiting", is_shown=True), screen.NoBar)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert isinstance(screen.bar(10, is_shown=False), screen.NoBar)
-    bar = screen.bar(10, is_shown=True)
+    assert isinstance(screen.bar(10, "waiting", is_shown=False), screen.NoBar)
+    bar = screen.bar(10, "waiting", is_shown=True)
     assert isinstance(bar, rich_screen.Bar)
     bar.advance(3, "the all-reduce on [fsdp2/tp]")
     bar.close()

@@ -18,6 +18,11 @@ def standard_plan(world_size):
     return Plan(derive_shape(world_size, STANDARD_NAMES), STANDARD_NAMES)
 
 
+def patient_timeout():
+    """Return a timeout in seconds that is short, and longer where the machine is busy."""
+    return 3.0 + round(os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Fault(NamedTuple):
     """An all-reduce with which one rank goes wrong on one mesh dim."""
 

@@ -203,11 +203,12 @@ class Ranks:
 
 
 def _be_rank(task: Task) -> None:
-    """Run in a rank's process; what its libraries print is shown only if it dies."""
-    opened = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (1, 2):
+    """Run in a rank's process; what its libraries complain of is shown only if it dies."""
+    flags = os.O_WRONLY | os.O_CREAT
+    for path, stream in ((os.devnull, 1), (task.log, 2)):
+        opened = os.open(path, flags, 0o600)
         os.dup2(opened, stream)
-    os.close(opened)
+        os.close(opened)
     importlib.import_module("meshcompat.verify.alone_rank").main(task)
 
 

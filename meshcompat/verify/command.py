@@ -29,7 +29,9 @@ def run(request: Request, reduce: Reduce | None = None) -> int:
 def _run_alone(request: Request, reduce: Reduce | None) -> int:
     start = time.monotonic()
     plan = request.plan
-    bar = screen.bar(plan.world_size * len(plan.steps), is_shown=not request.as_json)
+    bar = screen.bar(
+        plan.world_size * len(plan.steps), "importing torch", is_shown=not request.as_json
+    )
 
     def watch(roll: Roll) -> None:
         bar.advance(roll.progress, plan.steps[min(m.step or 0 for m in roll.members)])

@@ -33,7 +33,9 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
     plan = request.plan
     ranks = given.Given(plan, place, device, request.timeout, reduce or checks.all_reduce)
     is_shown = place.rank == 0 and not request.as_json
-    bar = screen.bar(place.world_size * (len(plan.steps) + 1), is_shown=is_shown)
+    bar = screen.bar(
+        place.world_size * (len(plan.steps) + 1), "waiting for the ranks", is_shown=is_shown
+    )
 
     def report_of(roll: Roll, failures: list[Failure]) -> Report:
         backend = checks.BACKENDS[device.type]

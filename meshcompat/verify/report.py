@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OK = "ok"
 FAILED = "FAILED"
-NOT_FINISHED = "not finished"
+NOT_DONE = "not done"
 
 HEADINGS = ("mesh", "dim", "ranks with rank 0", "groups made", "ms", "ok")
 NUMBERS = ("groups made", "ms")
@@ -146,7 +146,7 @@ class Report:
         ]
         heard = [result for result in results if result is not None]
         made = self.plan.group_count(row) if any(result.is_new for result in heard) else 0
-        state = NOT_FINISHED
+        state = NOT_DONE
         if len(heard) == len(results):
             state = OK
         if any(failure.row == row for failure in self.failures):

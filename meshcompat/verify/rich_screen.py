@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,7 +31,7 @@ def show(report: Report) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     mesh = report.lines[0].mesh
@@ -46,15 +47,15 @@ def _table(report: Report) -> Table:
 class Bar:
     """A progress bar on standard error."""
 
-    def __init__(self, total: int) -> None:
-        """Show the bar of a run of *total* steps."""
+    def __init__(self, total: int, text: str) -> None:
+        """Show the bar of a run of *total* steps, and what is done before the first."""
         columns = (
             BarColumn(24),
             TimeElapsedColumn(),
             TextColumn("{task.description}", markup=False),
         )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task("starting up", total=total)
+        self._task = self._progress.add_task(text, total=total)
         self._progress.start()
 
     def advance(self, done: int, text: str) -> None:

@@ -32,9 +32,11 @@ class NoBar:
         """Do nothing."""
 
 
-def bar(total: int, *, is_shown: bool) -> rich_screen.Bar | NoBar:
+def bar(total: int, text: str, *, is_shown: bool) -> rich_screen.Bar | NoBar:
     """Return a progress bar, which shows only on a terminal with rich."""
-    return rich_screen.Bar(total) if is_shown and HAS_RICH and sys.stderr.isatty() else NoBar()
+    if is_shown and HAS_RICH and sys.stderr.isatty():
+        return rich_screen.Bar(total, text)
+    return NoBar()
 
 
 def show(report: Report, *, as_json: bool) -> None:
