@@ -141,7 +141,9 @@ def _ranks(shape: tuple[int, ...], ranks: object) -> list[int]:
 def _select_device(device_type: str) -> None:
     """Choose this process's device where nobody has, as torch's own meshes do."""
     module: Any = getattr(torch, device_type, None)
-    if world_is_fake() or not hasattr(module, "set_device") or module.is_initialized():
+    # torch.cpu has a set_device, but up to 2.7 no is_initialized: there is nothing to choose.
+    is_initialized = getattr(module, "is_initialized", lambda: True)
+    if world_is_fake() or not hasattr(module, "set_device") or is_initialized():
         return
     count = module.device_count()
     if count:
