@@ -39,7 +39,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def pool():
     """Eight real ranks, for all tests of the run."""
-    with GlooPool(world_size=8) as pool:
+    # What DTensor imports at its first use takes seconds: once for all ranks, not in each.
+    preload = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo")
+    with GlooPool(world_size=8, preload=preload) as pool:
         yield pool
 
 
