@@ -38,12 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def pool():
-    """Eight real ranks, for all tests of the run.
-
-    What takes seconds to import is imported once, before the ranks are forked.
-    """
-    consumers = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp")
-    with GlooPool(world_size=8, preload=consumers) as pool:
+    """Eight real ranks, for all tests of the run."""
+    # What DTensor imports at its first use takes seconds: once for all ranks, not in each.
+    preload = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo")
+    with GlooPool(world_size=8, preload=preload) as pool:
         yield pool
 
 

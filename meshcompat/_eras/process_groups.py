@@ -55,13 +55,20 @@ def split_world(
     partition: Sequence[Sequence[int]], made_with: GroupOptions, *, description: str
 ) -> ProcessGroup | None:
     """Return this rank's part of the world, made by one split; None outside the partition."""
+    parts = [list(ranks) for ranks in partition]
+    inside = {rank for ranks in parts for rank in ranks}
+    rest = [rank for rank in range(dist.get_world_size()) if rank not in inside]
+    if rest:
+        # From 2.6 to 2.8 a rank without a part does not count the split, and gives all later
+        # groups other names than its peers do: they would wait for each other.
+        parts.append(rest)
     group = dist.split_group(
-        split_ranks=[list(ranks) for ranks in partition],
+        split_ranks=parts,
         timeout=_timeout(made_with),
         pg_options=made_with.options,
         group_desc=description,
     )
-    return None if group == dist.GroupMember.NON_GROUP_MEMBER else group
+    return None if dist.get_rank() in rest else group
 
 
 def splits_world(made_with: GroupOptions) -> bool:
