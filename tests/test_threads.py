@@ -93,10 +93,9 @@ def test_slice_of_torch_that_was_seen_keeps_its_root_in_another_thread():
         assert of_a_thread(mc.get_root_mesh, sliced) is mesh
 
 
-@pytest.mark.parametrize(
-    "make", [MADE["submesh"], MADE["submesh of one dim"], MADE["flattened"]], ids=str
-)
-def test_torch_finds_the_root_in_a_thread_that_has_looked_the_mesh_up(make, mesh):
+@pytest.mark.parametrize("kind", ["submesh", "submesh of one dim", "flattened"])
+def test_torch_finds_the_root_in_a_thread_that_has_looked_the_mesh_up(kind, mesh):
+    make = MADE[kind]
     made = make(mesh)
     if native.root(made) is not mesh:
         pytest.skip("this torch links no such mesh to its root, in no thread")
