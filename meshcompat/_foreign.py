@@ -123,7 +123,9 @@ def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | 
     layouts = None if positions is None else _layout.derive(positions, tuple(mesh.mesh.shape))
     if not positions or layouts is None:
         return None
-    if _layout.complement(_layout.join(layouts), root.size) is None:
+    axes = _layout.join(layouts)
+    first = _layout.start_of(axes, positions[0])
+    if _layout.complement(axes, root.size) is None or first != positions[0]:
         return None
     era = _eras.primitives()
     handles = era.group_handles(mesh) or []

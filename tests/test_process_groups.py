@@ -261,10 +261,13 @@ class TestForeignGroups:
             mc.get_group(foreign, "dp")
 
     def test_that_were_never_made_are_refused(self, world):  # noqa: ARG002
-        bare = _eras.primitives().make_root("cpu", torch.arange(8), ("dp",), keep_order=False)
-        assert mc.get_submesh(bare, "dp") is bare
-        with pytest.raises(mc.MeshLayoutError, match="the mesh was made without groups"):
-            mc.get_group(bare, "dp")
+        ranks = torch.arange(8).reshape(2, 4)
+        bare = _eras.primitives().make_root("cpu", ranks, ("dp", "tp"), keep_order=False)
+        turned = mc.get_submesh(bare, ("tp", "dp"))
+        assert turned.mesh.tolist() == ranks.T.tolist()
+        for mesh in (bare, turned):
+            with pytest.raises(mc.MeshLayoutError, match="the mesh was made without groups"):
+                mc.get_group(mesh, "dp")
 
 
 def every(grid, name):

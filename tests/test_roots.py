@@ -303,14 +303,13 @@ class TestSplitOfTheWorld:
         def split_group(*, split_ranks, **kwargs):
             made.append((split_ranks, kwargs))
             groups = [dist.new_group(ranks) for ranks in split_ranks]
-            mine = [group for group in groups if group != dist.GroupMember.NON_GROUP_MEMBER]
-            return mine[0] if mine else dist.GroupMember.NON_GROUP_MEMBER
+            (mine,) = (group for group in groups if group != dist.GroupMember.NON_GROUP_MEMBER)
+            return mine
 
         stand_in = SimpleNamespace(
+            **{name: getattr(dist, name) for name in ("get_rank", "get_world_size")},
             group=SimpleNamespace(WORLD=world_group),
             split_group=split_group,
-            new_group=dist.new_group,
-            GroupMember=dist.GroupMember,
         )
         monkeypatch.setattr(process_groups, "dist", stand_in)
         monkeypatch.setattr(process_groups, "device_mesh", stand_in)
@@ -327,11 +326,11 @@ class TestSplitOfTheWorld:
         assert {options["timeout"] for _, options in made} == {timedelta(minutes=1)}
         assert seen(mesh) == Grid((2, 4), ("dp", "tp")).facts(("dp", "tp"))
 
-    def test_leaves_a_rank_outside_without_a_group(self, splits):
+    def test_takes_the_ranks_outside_along_in_a_group_that_nobody_gets(self, splits):
         made, *_ = splits
-        mesh = mc.init_device_mesh("cpu", (2,), ranks=[0, 1])
-        assert [split for split, _ in made] == [[[0, 1]]]
-        assert not mc.is_member(mesh)
+        mesh = mc.init_device_mesh("cpu", (2,), mesh_dim_names=("dp",), ranks=[0, 1])
+        assert [split for split, _ in made] == [[[0, 1], [2, 3, 4, 5, 6, 7]]]
+        assert seen(mesh) == Grid((2,), ("dp",), ranks=[0, 1]).facts("dp")
 
     @pytest.mark.parametrize("without", ["a bound device", "split_group", "its backend", "CUDA"])
     def test_is_not_made_without(self, splits, without, monkeypatch):

@@ -5,10 +5,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
+from meshcompat import _eras
 from meshcompat.testing import each_rank, fake_world, recorded_groups
 from tests.oracle import OUTSIDE, Grid, facts_of, seen
 
@@ -219,6 +221,41 @@ class TestForeignMeshes:
                 assert seen(mc.get_submesh(mesh, (other, name))) == grid.facts((other, name))
                 assert mc.get_axis_names(mesh) == ("pp", "dp", "tp", name)
             assert groups == []
+
+    def test_a_slice_of_a_root_over_some_ranks_is_a_part_of_it(self):
+        grid = Grid((2, 2), ("dp", "tp"), ranks=[1, 2, 5, 7])
+        for _ in (rank for rank in each_rank(8) if rank in (1, 2, 5, 7)):
+            mesh = mc.init_device_mesh(
+                "cpu", (2, 2), mesh_dim_names=("dp", "tp"), ranks=[1, 2, 5, 7]
+            )
+            part = mesh["dp"]
+            assert mc.get_root_mesh(part) is mesh
+            assert seen(mc.get_submesh(part, ("tp", "dp"))) == grid.facts(("tp", "dp"))
+
+    @pytest.mark.parametrize(
+        ("ranks", "is_part"),
+        [([2, 3], True), ([0, 2], True), ([1, 2], False), ([6, 7], False), ([0, 3, 1, 2], False)],
+        ids=str,
+    )
+    def test_a_mesh_is_a_part_of_torchs_root_only_where_its_ranks_are_a_part(self, ranks, is_part):
+        """From 2.5 to 2.9 torch can name the root of an equal mesh."""
+        era = _eras.primitives()
+        with fake_world(8):
+            mesh = mc.init_device_mesh(
+                "cpu", (2, 2), mesh_dim_names=("dp", "tp"), ranks=[0, 1, 2, 3]
+            )
+            other = era.make_outside(mesh, torch.tensor(ranks), ("x",))
+            era.link(other, mesh)
+            assert mc.same_root(other, mesh) == is_part
+            assert mc.get_ranks(other, "x") == ranks
+            assert mc.get_submesh(other, "x") is other
+
+    def test_a_flattened_mesh_of_another_root_is_not_taken_up(self, mesh):
+        other = root_of(CONTRACT_OF_8)
+        alien = mc.get_flat_mesh(other, "shard_cp")
+        _eras.primitives().publish_flattened(mesh, "alien", alien, (2, 3))
+        assert not mc.has_axis(mesh, "alien")
+        assert mc.get_root_mesh(alien) is other
 
     def test_equal_roots_are_not_mixed_up(self):
         for _ in each_rank(8):

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch.distributed import device_mesh
+from torch.distributed import device_mesh, distributed_c10d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,26 @@ def splits_world(made_with: GroupOptions) -> bool:
 def are_options(value: object) -> bool:
     """Return whether *value* can be a backend's options object; the classes moved over time."""
     return hasattr(value, "backend") and hasattr(value, "_timeout")
+
+
+def gloo_backends() -> list[Any]:
+    """Return the gloo part of every group, so that the caller decides where it is destroyed.
+
+    Up to torch 2.8 the destructor of a group holds the GIL while it joins gloo's threads. One of
+    them may be about to release a tensor, for which it needs the GIL: the rank then hangs, rarely
+    and under load. The destructor of the gloo object itself lets the GIL go, and it is the one
+    that joins if this object is the last reference.
+    """
+    found = []
+    # torch: distributed_c10d._world, since before 2.2 - pytorch#88330; the list of all groups
+    for group in list(distributed_c10d._world.pg_map):
+        # A group without a CPU backend says so by raising.
+        with contextlib.suppress(RuntimeError):
+            # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
+            backend: Any = group._get_backend(torch.device("cpu"))
+            if type(backend).__name__ == "ProcessGroupGloo":
+                found.append(backend)
+    return found
 
 
 def _timeout(made_with: GroupOptions) -> timedelta | None:
