@@ -1,7 +1,8 @@
 """Write the generated tables of README.md and docs/, or check with `--check` that they are what is written there.
 
-A table stands between `<!-- table: NAME -->` and `<!-- /table -->`. `support` comes from torch-matrix.toml; any other
-NAME comes from ci/tables/NAME.json, which a run wrote: {"header": [text, ...], "rows": [[text, ...], ...]}.
+A table stands between `<!-- table: NAME -->` and `<!-- /table -->`. `support` comes from torch-matrix.toml, `faults`
+from docs/faults.json by way of faults.py; any other NAME comes from ci/tables/NAME.json, which a run wrote:
+{"header": [text, ...], "rows": [[text, ...], ...]}.
 """
 
 import json
@@ -9,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import faults
 from matrix import rows
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +52,8 @@ def table(name: str) -> str:
     """Return the table called *name* as Markdown."""
     if name == "support":
         return markdown(*support())
+    if name == "faults":
+        return markdown(*faults.table())
     stored = json.loads((ROOT / "ci" / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return markdown(stored["header"], stored["rows"])
 

@@ -79,7 +79,10 @@ def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     ranks = root.ranks_of([dim.axes for dim in dims], start)
     mesh = _eras.primitives().make_outside(root.mesh, ranks, names_of(dims))
     _eras.primitives().set_group_handles(mesh, _OutsideGroups())
-    remember(mesh, View(root, dims, root.mesh, elsewhere=start))
+    # Up to 2.9 torch's root would answer a flattened name with the group that this rank is in.
+    anchor = root.mesh if _eras.primitives().has_one_root() else mesh
+    remember(mesh, View(root, dims, anchor, elsewhere=start))
+    relink(mesh)
     return mesh
 
 
@@ -127,9 +130,22 @@ def relink(mesh: DeviceMesh) -> None:
     if view.anchor is not mesh:
         relink(view.anchor)
         era.link(mesh, view.anchor)
-    elif view.root.mesh is mesh:
+        return
+    _leave_the_dead(mesh)
+    if view.root.mesh is mesh:
         for name, (_, root_dims) in view.root.published.items():
             era.publish_flattened(mesh, name, view.root.flattened[name], root_dims)
+
+
+def _leave_the_dead(mesh: DeviceMesh) -> None:
+    """Take *mesh* out of the family of an equal mesh whose world was destroyed.
+
+    From 2.5 to 2.9 torch's tables are keyed by value, and outlive the world.
+    """
+    torch_root = _eras.primitives().root(mesh)
+    view = remembered(torch_root)
+    if torch_root is not mesh and view is not None and not view.root.is_alive:
+        _eras.primitives().link(mesh, mesh)
 
 
 class _Thread(threading.local):

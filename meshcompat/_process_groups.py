@@ -11,7 +11,7 @@ from meshcompat import _eras, _foreign, _layout
 from meshcompat._arguments import as_device_type, as_name, as_names, as_new_names, as_ranks
 from meshcompat._errors import MeshLayoutError, NotInMeshError
 from meshcompat._lookup import find_flat, get_dim, group_in, view_of
-from meshcompat._meshes import flat_mesh, set_groups
+from meshcompat._meshes import flat_mesh, relink, set_groups
 from meshcompat._reshape import flatten
 from meshcompat._select import get_submesh
 from meshcompat._views import Dim, Group, Root, View, making, remember
@@ -157,6 +157,7 @@ def from_group(
         root.dims = tuple(map(Dim, names or (None,) * len(given), layouts, records))
         set_groups(made, root, root.dims)
         remember(made, View(root, root.dims, made))
+        relink(made)
     return made
 
 

@@ -21,7 +21,7 @@ from meshcompat._arguments import (
     world_is_fake,
 )
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import set_groups
+from meshcompat._meshes import relink, set_groups
 from meshcompat._views import Dim, Root, View, making, remember
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def init_device_mesh(
         root.dims = tuple(map(Dim, names or (None,) * len(shape), layouts, groups))
         set_groups(mesh, root, root.dims)
         remember(mesh, View(root, root.dims, mesh))
+        relink(mesh)
     return mesh
 
 

@@ -185,7 +185,8 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         )
         raise MeshLayoutError(msg)
     _refuse_overlap(views[0], dims)
-    within = next((view for view in views if view.anchor is not root.mesh), views[0])
+    around = [view for view in views if view.elsewhere == views[0].elsewhere]
+    within = next((view for view in around if view.anchor is not root.mesh), views[0])
     return mesh_of(within, dims)
 
 

@@ -401,7 +401,9 @@ def redistribute(*, ours: bool) -> str:
     except native.Absent:
         return "absent"
     dtensor = native.dtensor()
-    full = torch.arange(15.0).reshape(5, 3)
+    # The DTensor of 2.2 aborts on uneven shards over two dims, of torch's own meshes too.
+    rows = 5 if hasattr(DeviceMesh, "_flatten") else 8
+    full = torch.arange(3.0 * rows).reshape(rows, 3)
     sharded = dtensor.distribute_tensor(full, mesh, [dtensor.Shard(0), dtensor.Shard(0)])
     gathered = sharded.redistribute(mesh, [dtensor.Replicate(), dtensor.Replicate()]).to_local()
     return RIGHT if torch.equal(gathered, full) else "wrong values"

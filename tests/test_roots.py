@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,7 +16,7 @@ import meshcompat as mc
 from meshcompat import _eras
 from meshcompat._eras import process_groups
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests.oracle import Grid, seen
+from tests.oracle import Grid, facts_of, seen
 
 NAMES = ("pp", "dp", "tp")
 
@@ -77,6 +78,29 @@ class TestOverTheWorld:
         with recorded_groups() as groups, pytest.raises(mc.MeshLayoutError, match="fake world"):
             mc.init_device_mesh("cpu", (8,), backend_override="gloo")
         assert groups == []
+
+
+class TestAfterAnotherWorld:
+    """From 2.5 to 2.9 torch's tables outlive a world, and know meshes by what they are equal to."""
+
+    def test_has_nothing_of_a_dead_submesh_that_equals_it(self):
+        with fake_world(8, rank=5):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dead", "tp"))
+            mc.flatten(mc.get_submesh(mesh, ("dead", "tp")), "dead_tp")
+            dead = mc.get_submesh(mesh, ("pp", "dead_tp"))
+        grid = Grid((2, 4), ("pp", "dead_tp"))
+        with fake_world(8, rank=5):
+            mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("pp", "dead_tp"))
+            assert mesh.mesh.tolist() == dead.mesh.tolist()
+            assert seen(mesh) == grid.facts(("pp", "dead_tp"))
+            assert seen(mc.get_submesh(mesh, "dead_tp")) == grid.facts("dead_tp")
+
+    def test_has_no_flattened_dims_of_a_dead_root_that_equals_it(self):
+        for _ in range(2):
+            with fake_world(8, rank=5):
+                mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+                assert mc.get_axis_names(mesh) == ("dp", "tp")
+                assert seen(mc.flatten(mesh)) == facts_of(np.arange(8), ("dp_tp",))
 
 
 class TestOverSomeRanks:

@@ -256,23 +256,33 @@ class TestGetFlatMesh:
 
 class TestGetAllSubmeshes:
     def test_are_all_subgroups_in_ascending_order(self):
-        for rank in each_rank(8):
-            # Up to 2.9 torch's look-up by name finds an equal mesh of the rank before.
-            flat = f"dp-tp-{rank}"
-            grid = Grid(
-                (2, 2, 2), ("pp", "dp", "tp"), **{flat: ("dp", "tp"), "pp_tp": ("pp", "tp")}
-            )
+        grid = Grid((2, 2, 2), ("pp", "dp", "tp"), dp_tp=("dp", "tp"), pp_tp=("pp", "tp"))
+        for _ in each_rank(8):
             mesh = root_of(grid)
             for name, groups in [
                 ("pp", [[0, 4], [1, 5], [2, 6], [3, 7]]),
                 ("dp", [[0, 2], [1, 3], [4, 6], [5, 7]]),
-                (flat, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+                ("dp_tp", [[0, 1, 2, 3], [4, 5, 6, 7]]),
                 ("pp_tp", [[0, 1, 4, 5], [2, 3, 6, 7]]),
             ]:
                 found = mc.get_all_submeshes(mesh, name)
                 wanted = [facts_of(np.array(group), (name,)) for group in groups]
                 assert [seen(submesh) for submesh in found] == wanted
                 assert mc.get_flat_mesh(mesh, name) in found
+
+    def test_can_be_selected_from_and_reshaped_on_a_rank_outside(self, mesh):
+        part = mc.get_submesh(mesh, ("rep", "shard_cp"))
+        (other,) = (m for m in mc.get_all_submeshes(part, "shard_cp") if not mc.is_member(m))
+        array = np.array([0, 1, 2, 3])
+        assert seen(mc.get_flat_mesh(other, "shard_cp")) == facts_of(array, ("shard_cp",))
+        assert seen(mc.get_submesh(other, "cp")) == facts_of(array[:2], ("cp",))
+        split = mc.unflatten(other, 0, (2, 2), ("a", "b"))
+        assert seen(split) == facts_of(array.reshape(2, 2), ("a", "b"))
+        joined_again = mc.flatten(split, "again")
+        assert seen(joined_again) == facts_of(array, ("again",))
+        both = mc.concatenate([mc.get_submesh(split, "b"), mc.get_submesh(split, "a")])
+        assert seen(both) == facts_of(array.reshape(2, 2).T, ("b", "a"))
+        assert mc.get_root_mesh(joined_again) is mc.get_root_mesh(both) is mesh
 
     def test_are_those_inside_the_mesh_that_was_asked(self, mesh):
         part = mc.get_submesh(mesh, ("shard", "cp"))

@@ -28,7 +28,6 @@ def no_process_left_running(monkeypatch):
 
     monkeypatch.setattr(alone.Ranks, "kill", kill_and_note)
     yield
-    assert pids
     assert not [pid for pid in pids if _is_running(pid)]
     assert multiprocessing.active_children() == []
 
@@ -109,6 +108,57 @@ def test_verify_tells_the_error_of_a_rank():
     first, *_ = _failures(Fault("raise", 2, "expert/ep"))
     assert (first.kind, first.group) == ("error", (2, 3))
     assert "in the all-reduce on expert/ep, ranks 2, 3: " in first.message
+
+
+def test_verify_names_a_rank_that_is_counted_twice():
+    roll = alone.verify(standard_plan(2), 60, reduce=Fault("twice", 1, "expert/ep"))
+    (failure,) = failures_of(roll, "")
+    assert "the sum came from ranks 2 x 0, 2 x 1, and should come from 0, 1" in failure.message
+
+
+def test_verify_names_a_rank_that_cannot_be_started():
+    roll = alone.verify(standard_plan(2), 60, reduce=lambda *_: None)
+    first, missing = failures_of(roll, "")
+    assert first.message.startswith("rank 0 died (could not be started, ")
+    assert missing.ranks == (1,)
+
+
+def test_ranks_leave_when_nobody_listens_to_them(tmp_path):
+    ranks = alone.Ranks(standard_plan(2), 60, tmp_path, Fault("SIGSTOP", 0, "hsdp/dp_replicate"))
+    ranks.start()
+    _wait_for(lambda: len(ranks.processes) == 2)
+    for pipe in ranks.pipes.values():
+        pipe.close()
+    try:
+        ranks.processes[1].join(60)
+        assert ranks.processes[1].exitcode == 1
+    finally:
+        ranks.kill()
+
+
+def test_ranks_that_start_after_the_end_are_ended(tmp_path):
+    ranks = alone.Ranks(standard_plan(1), 60, tmp_path, None)
+    ranks.is_over = True
+    ranks.start()
+    _wait_for(lambda: len(ranks.processes) == 1)
+    ranks.processes[0].join(60)
+    ranks.kill()
+    assert ranks.processes[0].exitcode is not None
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
+    alone.verify(standard_plan(1), 60)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "TORCH_CPP_LOG_LEVEL" not in os.environ
+
+
+def _wait_for(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_so()
 
 
 def test_verify_takes_any_shape_and_names(capsys):

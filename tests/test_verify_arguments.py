@@ -90,6 +90,13 @@ def test_arguments_are_refused_in_words_on_rank_0_only(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_the_package_is_a_command():
+    command_line = [sys.executable, "-m", "meshcompat", "verify", "--timeout", "never"]
+    ended = subprocess.run(command_line, check=False, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "meshcompat verify: error: argument --timeout: 'never' must be" in ended.stderr
+
+
 @pytest.mark.parametrize("line", ["--help", "verify --help"])
 def test_help_does_not_wait_for_torch(line):
     code = (

@@ -87,7 +87,6 @@ def lost(tmp_path_factory):
         "absent": Job(tmp_path_factory.mktemp("absent"), world_size=3, absent=(2,)),
         "first killed": Job(
             tmp_path_factory.mktemp("first-killed"),
-            world_size=3,
             fault=Fault("SIGKILL", 0, "fsdp2/dp_shard"),
         ),
         "first stopped": Job(
@@ -132,9 +131,11 @@ def test_verify_under_a_launcher_names_a_rank_that_never_came(lost):
 
 def test_verify_under_a_launcher_speaks_on_another_rank_when_rank_0_is_gone(lost):
     job = lost["first killed"]
-    assert job.exit_codes() == [-signal.SIGKILL, 1, 1]
+    assert job.exit_codes() == [-signal.SIGKILL, 1, 1, 1]
     assert "rank 1 lost the store at 127.0.0.1:" in job.printed(1)
     assert "process of rank 0" in job.printed(1)
+    assert job.launches[2].output("err").startswith("rank 2 lost the store")
+    assert job.launches[3].output("err") == "", "one message a machine"
 
 
 def test_verify_under_a_launcher_gives_up_a_store_that_is_stopped_in_time(lost):

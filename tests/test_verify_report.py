@@ -144,6 +144,7 @@ def test_many_failures_are_cut_short_for_a_reader():
 
 def test_plain_table_has_what_the_coloured_one_has(capsys, monkeypatch):
     rich_screen = pytest.importorskip("meshcompat.verify.rich_screen")
+    monkeypatch.setattr("meshcompat._release.installed_torch", lambda: "unknown")
     roll = _roll()
     _unfinished(roll, 1, 2, end="exit code 1")
     report = _report(roll)
@@ -157,6 +158,9 @@ def test_plain_table_has_what_the_coloured_one_has(capsys, monkeypatch):
     for text in texts:
         assert text in plain
         assert text in coloured
+    for note in report.notes:
+        assert note in " ".join(plain.replace("- ", "").split())
+        assert note in " ".join(coloured.split())
     assert max(map(len, plain.splitlines())) < 80
 
 

@@ -38,10 +38,12 @@ class Fault(NamedTuple):
             raise OSError("no such device")
         if is_mine and self.kind == "SIGSTOP":
             os.write(2, str(time.time()).encode())
-        if is_mine and self.kind != "wrong":
+        if is_mine and self.kind.startswith("SIG"):
             os.kill(os.getpid(), getattr(signal, self.kind))
         checks.all_reduce(tensor, row, group)
-        if is_mine:
+        if is_mine and self.kind == "twice":
+            tensor.mul_(2)
+        if is_mine and self.kind == "wrong":
             tensor.zero_()[0] = 1
 
 
@@ -62,6 +64,7 @@ class Launch(NamedTuple):
         os.environ |= {
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.world_size),
+            "LOCAL_RANK": str(self.rank % 2),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.port),
             "GLOO_SOCKET_IFNAME": "lo",

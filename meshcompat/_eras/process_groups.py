@@ -62,7 +62,7 @@ def split_world(
         # From 2.6 to 2.8 a rank without a part does not count the split, and gives all later
         # groups other names than its peers do: they would wait for each other.
         parts.append(rest)
-    group = dist.split_group(
+    group: Any = dist.split_group(
         split_ranks=parts,
         timeout=_timeout(made_with),
         pg_options=made_with.options,

@@ -85,6 +85,8 @@ class Ranks:
         self.timeout = timeout
         self.heard = [0.0] * plan.world_size
         self.logs = [folder / f"rank{rank}.log" for rank in range(plan.world_size)]
+        for log in self.logs:
+            log.touch()
         self.reduce = reduce
         self.processes: dict[int, ForkServerProcess] = {}
         self.pipes: dict[int, Connection] = {}
@@ -232,8 +234,5 @@ def quiet_environment() -> Iterator[None]:
 
 
 def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return ""
+    lines = log.read_text(errors="replace").split("\n")
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ def main(task: Task) -> None:
     line = _Line(task.pipe)
     line.began(0)
     is_first = task.rank == 0
-    port = 0 if is_first else line.port(task.timeout)
+    port = 0 if is_first else line.port()
     store = open_store("127.0.0.1", port, is_server=is_first, timeout=task.timeout)
     if is_first:
         line.send("port", store.port)
@@ -52,11 +52,9 @@ class _Line:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, kind: str, value: object = None) -> None:
-        with self._sending:
-            try:
-                self._pipe.send((kind, value))
-            except OSError:
-                os._exit(1)
+        # If nobody reads any more, the listener hears of it and ends the process.
+        with self._sending, contextlib.suppress(OSError):
+            self._pipe.send((kind, value))
 
     def began(self, step: int) -> None:
         self.send("step", step)
@@ -64,15 +62,10 @@ class _Line:
     def found(self, result: Result) -> None:
         self.send("result", result)
 
-    def port(self, timeout: float) -> int:
+    def port(self) -> int:
         """Return the port of rank 0's store, when it has one."""
         self.send("ask")
-        try:
-            return self._ports.get(timeout=timeout)
-        except queue.Empty:
-            self.send("ended", f"rank 0 opened no store within {timeout:g} s")
-            self.left.wait()
-            sys.exit(1)
+        return self._ports.get()
 
     def _listen(self) -> None:
         while True:
@@ -91,6 +84,5 @@ class _Line:
 
 def _stay_on_this_machine() -> None:
     """Have gloo talk through the loopback interface, whatever the host name resolves to."""
-    loopback = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}
-    if loopback:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback.pop())
+    for name in {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)

@@ -82,7 +82,7 @@ def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduc
             start = time.perf_counter()
             summed = _sum_of_ranks(world, row, group, reduce)
             milliseconds = (time.perf_counter() - start) * 1000
-            fault = _fault(plan, row, world.rank, mesh, summed)
+            fault = fault_of(plan, row, world.rank, mesh, summed)
             listener.found(Result(milliseconds, is_new, fault))
     except Exception as error:  # noqa: BLE001  (whatever it is, rank 0 has to hear of it)
         return one_line(error)
@@ -128,9 +128,10 @@ def _sum_of_ranks(
     return [(rank, count) for rank, count in enumerate(counts) if count]
 
 
-def _fault(
+def fault_of(
     plan: Plan, row: Row, rank: int, mesh: DeviceMesh, summed: Sequence[tuple[int, int]]
 ) -> str | None:
+    """Say what is wrong with a mesh dim on this rank, or None."""
     expected = plan.group_of(row, rank)
     wanted = ranks_text(expected)
     if list(summed) != [(member, 1) for member in sorted(expected)]:

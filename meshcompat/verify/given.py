@@ -135,7 +135,8 @@ class Given:
         try:
             is_server = self.place.rank == 0 and not self.place.has_store
             board = Board(self._connect(is_server=is_server), self.place.rank)
-            threading.Thread(target=self._work, daemon=True).start()
+            store = self._connect(is_server=False)
+            threading.Thread(target=self._work, args=(store,), daemon=True).start()
             is_through = self._follow(board, watch)
             is_speaker = self._is_speaker(board, is_through=is_through)
             if is_speaker:
@@ -149,19 +150,13 @@ class Given:
         except Exception as error:  # noqa: BLE001  (without a store nobody can be asked)
             self.store_error = one_line(error)
 
-    def _work(self) -> None:
-        error: str | None
-        try:
-            store = self._connect(is_server=False)
-            follower = _Follower(self, Board(store, self.place.rank))
-            follower.began(0)
-            world = checks.World(
-                self.place.rank, self.place.world_size, self.device, store, self.timeout
-            )
-            error = checks.run(self.plan, world, follower, self.reduce)
-        except Exception as raised:  # noqa: BLE001  (the watcher passes it on)
-            error = one_line(raised)
-        self._untold.append(error)
+    def _work(self, store: Store) -> None:
+        follower = _Follower(self, Board(store, self.place.rank))
+        follower.began(0)
+        world = checks.World(
+            self.place.rank, self.place.world_size, self.device, store, self.timeout
+        )
+        self._untold.append(checks.run(self.plan, world, follower, self.reduce))
 
     def _connect(self, *, is_server: bool) -> Store:
         place = self.place

@@ -204,10 +204,7 @@ def _prime_factors(number: int) -> list[int]:
 
 def _cuts(parts: list[int], outer: int) -> bool:
     """Return whether *outer* slices of equal size cut the parts, outermost first, evenly."""
-    for part in parts:
-        if part >= outer:
-            return part % outer == 0
-        if outer % part:
-            return False
-        outer //= part
-    return outer == 1
+    first, *others = parts
+    if first >= outer:
+        return first % outer == 0
+    return outer % first == 0 and _cuts(others, outer // first)

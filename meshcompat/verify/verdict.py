@@ -41,7 +41,7 @@ def failures_of(roll: Roll, bound: str) -> list[Failure]:
     A rank that died, or that gives no sign of life, explains the errors of those who waited
     for it: these come last, and are told from one rank only.
     """
-    faulty = [*_wrong(roll), *_missing(roll, bound), *_lost(roll)]
+    faulty = [*_wrong(roll), *_lost(roll), *_missing(roll, bound)]
     if not any(failure.kind != "wrong" for failure in faulty):
         return faulty + _grouped(roll, "error", _gave_up) + _stuck(roll, bound)
     consequences = _grouped(roll, "error", _gave_up) or _stuck(roll, bound)
