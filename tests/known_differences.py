@@ -36,6 +36,56 @@ class KnownDifference(NamedTuple):
 
 KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
     KnownDifference(
+        (2, 2),
+        (2, 2),
+        "tests/collectives/test_redistribute.py::*_after_flatten[2x2 of four ranks]",
+        "DTensor itself aborts: it pads by the wrong size where shards of shards are uneven",
+        "https://github.com/pytorch/pytorch/pull/115525",
+    ),
+    KnownDifference(
+        (2, 2),
+        (2, 4),
+        "tests/collectives/test_redistribute.py::*_after_torch_flattened",
+        "torch flattens nothing",
+        "https://github.com/pytorch/pytorch/pull/132632",
+    ),
+    KnownDifference(
+        (2, 11),
+        (2, 15),
+        "tests/collectives/test_redistribute.py::*_after_torch_flattened",
+        "DTensor gathers uneven shards wrong through a flattened mesh that torch knows",
+        "https://github.com/pytorch/pytorch/pull/194457",
+    ),
+    KnownDifference(
+        (2, 5),
+        (2, 8),
+        "tests/collectives/test_consumers.py::test_tensor_parallel_*[flattened dim]",
+        "torch's tensor parallelism takes only native dims of torch's root, and FSDP2 needs a "
+        "flattened mesh to have that root",
+        "https://github.com/pytorch/pytorch/pull/111001",
+    ),
+    KnownDifference(
+        (2, 2),
+        (2, 5),
+        "tests/collectives/test_consumers.py::test_fsdp2_*",
+        "FSDP2 is not public",
+        "https://github.com/pytorch/pytorch/pull/141868",
+    ),
+    KnownDifference(
+        (2, 6),
+        (2, 6),
+        "tests/collectives/test_consumers.py::test_fsdp2_*",
+        "FSDP2 needs CUDA streams",
+        "https://github.com/pytorch/pytorch/pull/145935",
+    ),
+    KnownDifference(
+        (2, 7),
+        (2, 7),
+        "tests/collectives/test_consumers.py::test_fsdp2_*[replicated*",
+        "FSDP2 with replication needs CUDA events",
+        "https://github.com/pytorch/pytorch/pull/150316",
+    ),
+    KnownDifference(
         (2, 4),
         (2, 4),
         "tests/test_defers.py::test_selection_equals_and_hashes_as_two_slices_of_torch_do"
