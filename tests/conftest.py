@@ -55,5 +55,9 @@ def world():
 def _is_whole_suite(config: pytest.Config) -> bool:
     here = config.invocation_params.dir
     wanted = [(here / argument).resolve() for argument in config.args]
-    is_cut = config.getoption("ignore") or config.getoption("ignore_glob") or config.getoption("lf")
+    is_cut = (
+        config.getoption("ignore")
+        or config.getoption("ignore_glob")
+        or config.getoption("lf", False)
+    )
     return not is_cut and any(TESTS.is_relative_to(folder) for folder in wanted)
