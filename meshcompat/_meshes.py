@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._errors import NotInMeshError, UnsupportedTorchError
+from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
 from meshcompat._views import View, making, remember, remembered
 
 if TYPE_CHECKING:
@@ -72,6 +72,27 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
             root.published[dim.name] = (dim, root_dims)
             era.publish_flattened(root.mesh, dim.name, mesh, root_dims)
     return mesh
+
+
+def publish_flat(view: View) -> None:
+    """Write a flattened mesh into torch's registry where torch has one and it is not there.
+
+    Raises:
+        MeshLayoutError: Up to 2.9 torch could only slice it wrong.
+    """
+    era = _eras.primitives()
+    (dim,) = view.dims
+    if dim.name is None or not (era.has_one_root() or era.publishes_flattened()):
+        return
+    if not era.has_one_root():
+        if dim.name in view.root.published:
+            return
+        msg = (
+            f"flattened mesh dim {dim.name!r} joins dims that do not lie side by side in the "
+            f"root, and this torch would slice wrong ranks for it; leave publish out"
+        )
+        raise MeshLayoutError(msg)
+    era.publish_flattened(view.root.mesh, dim.name, view.root.flattened[dim.name], ())
 
 
 def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
