@@ -74,25 +74,26 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     return mesh
 
 
-def publish_flat(view: View) -> None:
-    """Write a flattened mesh into torch's registry where torch has one and it is not there.
+def refuse_publish(view: View) -> None:
+    """Refuse to publish the flattened mesh of *view* where torch could only slice it wrong.
 
     Raises:
-        MeshLayoutError: Up to 2.9 torch could only slice it wrong.
+        MeshLayoutError: Up to 2.9, its dims do not lie side by side in the root.
     """
-    era = _eras.primitives()
-    (dim,) = view.dims
-    if dim.name is None or not (era.has_one_root() or era.publishes_flattened()):
-        return
-    if not era.has_one_root():
-        if dim.name in view.root.published:
-            return
+    if _eras.primitives().publishes_flattened() and run_of(view.root, view.dims) is None:
         msg = (
-            f"flattened mesh dim {dim.name!r} joins dims that do not lie side by side in the "
-            f"root, and this torch would slice wrong ranks for it; leave publish out"
+            f"mesh dims {view.names} do not lie side by side in the root "
+            f"{names_of(view.root.dims)}, and this torch would slice wrong ranks by the name of "
+            f"them flattened; leave publish out"
         )
         raise MeshLayoutError(msg)
-    era.publish_flattened(view.root.mesh, dim.name, view.root.flattened[dim.name], ())
+
+
+def publish_flat(root: Root, name: str) -> None:
+    """Write a flattened mesh into torch's registry where torch has one and it is not there."""
+    era = _eras.primitives()
+    if era.has_one_root() and name in root.flattened:
+        era.publish_flattened(root.mesh, name, root.flattened[name], ())
 
 
 def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
@@ -132,6 +133,13 @@ def native_dims(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
         else:
             return None
     return tuple(covered) if covered == sorted(set(covered)) else None
+
+
+def run_of(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
+    """Return the root's dims that *dims* cover, if these lie side by side; see `native_dims`."""
+    covered = native_dims(root, dims)
+    is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
+    return covered if is_run else None
 
 
 def relink(mesh: DeviceMesh) -> None:

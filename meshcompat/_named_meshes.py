@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
-from meshcompat._arguments import as_names, as_sizes
+from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_sizes
+from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
 from meshcompat._lookup import view_of
-from meshcompat._meshes import mesh_of, publish_flat
+from meshcompat._meshes import mesh_of, publish_flat, refuse_publish
 from meshcompat._parallelism import MeshAxisName
-from meshcompat._reshape import flatten, unflatten
-from meshcompat._roots import init_device_mesh
+from meshcompat._reshape import flatten, refuse_flatten, unflatten
+from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending
 from meshcompat._select import get_flat_mesh, get_submesh
-from meshcompat._sizes import degree, seconds
+from meshcompat._sizes import degree, minutes
 from meshcompat._views import Dim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -58,12 +60,18 @@ def init_named_mesh(
         >>> get_flat_mesh(mesh, "all").size()
         8
     """
-    validate_mesh_spec(spec)
-    limit = seconds(timeout_minutes)
+    shape, names, flattened = _plain(spec)
+    limit = minutes(timeout_minutes)
+    order = ranks_in_world(shape, ranks)
+    layouts = dict(zip(names, _layout.dims_of(shape), strict=True))
+    joined = {
+        name: _layout.join(layouts[part] for part in parts) for name, parts in flattened.items()
+    }
+    refuse_descending(order, joined)
     mesh = init_device_mesh(
-        mesh_device_type(), spec.shape, mesh_dim_names=spec.axes, timeout=limit, ranks=ranks
+        mesh_device_type(), shape, mesh_dim_names=names, timeout=limit, ranks=order
     )
-    register_flattened_axes(mesh, spec.flattened_axes, timeout_minutes=timeout_minutes)
+    register_flattened_axes(mesh, flattened, timeout_minutes=timeout_minutes)
     return mesh
 
 
@@ -100,11 +108,21 @@ def register_flattened_axes(
         >>> has_axis(mesh, "world")
         True
     """
-    limit = seconds(timeout_minutes)
-    for name, joined in flattened_axes.items():
-        flat = flatten(get_submesh(device_mesh, as_names(joined)), name, timeout=limit)
+    root = view_of(device_mesh).root
+    limit = minutes(timeout_minutes)
+    made_with = GroupOptions(timeout=limit or root.timeout)
+    parts = {
+        name: get_submesh(device_mesh, joined)
+        for name, joined in _plain_flattened(flattened_axes).items()
+    }
+    for name, part in parts.items():
+        refuse_flatten(view_of(part), name, made_with, is_asked=limit is not None)
         if publish:
-            publish_flat(view_of(flat))
+            refuse_publish(view_of(part))
+    for name, part in parts.items():
+        flatten(part, name, timeout=limit)
+        if publish:
+            publish_flat(root, name)
 
 
 def create_moe_mesh(
@@ -122,7 +140,7 @@ def create_moe_mesh(
         device_mesh: The root mesh, with a mesh dim ``pp`` where there are stages.
         ep_shard_size: Ranks that shard the same experts.
         ep_size: Ranks that the experts are spread over; varies fastest.
-        pp_size: Number of pipeline stages, checked against the mesh.
+        pp_size: Number of pipeline stages; above 1 it is checked against the mesh.
         timeout_minutes: Timeout of the new groups, in minutes; by default that of the mesh.
         ranks: The ranks that *device_mesh* was made of, checked against it.
 
@@ -142,24 +160,34 @@ def create_moe_mesh(
         >>> create_moe_mesh(mesh, ep_shard_size=2, ep_size=2, pp_size=2).mesh.tolist()
         [[0, 1], [2, 3]]
     """
-    names = [name for name in view_of(device_mesh).names if name != MeshAxisName.PP]
-    stages = math.prod(device_mesh.shape) // math.prod(get_submesh(device_mesh, names).shape)
-    if degree(pp_size) != stages:
+    names = tuple(name for name in view_of(device_mesh).names if name != MeshAxisName.PP)
+    if not names:
+        msg = (
+            f"{device_mesh!r} has no named mesh dims beside 'pp' to spread experts over; give "
+            f"mesh_dim_names to meshcompat.init_device_mesh"
+        )
+        raise MeshLayoutError(msg)
+    stage = view_of(get_submesh(device_mesh, names))
+    axes = _layout.join(stage.layouts)
+    sizes = (degree(ep_shard_size), degree(ep_size))
+    count = _layout.size_of(axes)
+    if math.prod(sizes) != count:
+        msg = (
+            f"ep_shard_size * ep_size = {sizes[0]} * {sizes[1]} = {math.prod(sizes)}, but mesh "
+            f"dims {names} have {count} ranks; give sizes whose product is {count}"
+        )
+        raise MeshLayoutError(msg)
+    stages = device_mesh.mesh.numel() // count
+    if degree(pp_size) not in {1, stages}:
         msg = f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
         raise MeshLayoutError(msg)
-    if ranks is not None and list(ranks) != device_mesh.mesh.flatten().tolist():
+    if ranks is not None and as_list(ranks) != device_mesh.mesh.flatten().tolist():
         msg = f"ranks {ranks!r} are not those of the mesh; leave them out"
         raise MeshLayoutError(msg)
     # The joined dim is a stepping stone: nobody communicates over it, so it has no group.
-    stage = view_of(get_submesh(device_mesh, names))
-    joined = mesh_of(stage, (Dim(None, _layout.join(stage.layouts), None),))
-    return unflatten(
-        joined,
-        0,
-        (ep_shard_size, ep_size),
-        (MeshAxisName.EP_SHARD, MeshAxisName.EP),
-        timeout=seconds(timeout_minutes),
-    )
+    joined = mesh_of(stage, (Dim(None, axes, None),))
+    experts = (MeshAxisName.EP_SHARD, MeshAxisName.EP)
+    return unflatten(joined, 0, sizes, experts, timeout=minutes(timeout_minutes))
 
 
 def create_ring_ulysses_mesh(
@@ -199,7 +227,9 @@ def mesh_device_type() -> str:
     """
     has_cuda = torch.cuda.is_available()
     if dist.is_initialized():
-        has_cuda = has_cuda and "nccl" in dist.get_backend()
+        backend = dist.get_backend()
+        # A world made without naming a backend has NCCL for CUDA, and calls itself undefined.
+        has_cuda = has_cuda and ("nccl" in backend or backend == "undefined")
     return "cuda" if has_cuda else "cpu"
 
 
@@ -209,18 +239,33 @@ def validate_mesh_spec(spec: MeshSpec) -> None:
     Raises:
         MeshLayoutError: It does.
     """
+    _plain(spec)
+
+
+def _plain(spec: MeshSpec) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return shape, names and flattened axes of a spec in ints and plain strings, checked."""
     shape = as_sizes(spec.shape, "shape")
-    if len(shape) != len(spec.axes) or len(set(spec.axes)) < len(spec.axes):
-        msg = f"{spec!r} needs one name of its own for each of its {len(shape)} mesh dims"
-        raise MeshLayoutError(msg)
-    for name, joined in spec.flattened_axes.items():
-        places = [spec.axes.index(axis) for axis in joined if axis in spec.axes]
-        if name in spec.axes or len(places) < len(joined) or not places:
+    names = as_new_names(spec.axes, len(shape))
+    flattened = _plain_flattened(spec.flattened_axes)
+    for name, joined in flattened.items():
+        places = [names.index(part) for part in joined if part in names]
+        if name in names or len(places) < len(joined):
             msg = (
                 f"flattened axis {name!r} of {spec!r} needs a new name, and joins some of the "
-                f"mesh dims {spec.axes}, not {joined!r}"
+                f"mesh dims {names}, not {joined!r}"
             )
             raise MeshLayoutError(msg)
-        if places != sorted(set(places)):
+        if places != sorted(places):
             msg = f"flattened axis {name!r} of {spec!r} joins {joined!r} out of order; sort them"
             raise MeshLayoutError(msg)
+    return shape, names, flattened
+
+
+def _plain_flattened(flattened_axes: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(flattened_axes, Mapping):
+        msg = (
+            f"flattened_axes {flattened_axes!r} must be a dict from each new name to the mesh "
+            f"dims that it joins"
+        )
+        raise MeshLayoutError(msg)
+    return {as_name(name): as_names(joined) for name, joined in flattened_axes.items()}

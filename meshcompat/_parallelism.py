@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,29 @@ class MeshAxisName(str, Enum):
 
     __str__ = str.__str__
     __format__ = str.__format__  # type: ignore[assignment]
+
+
+class HasParallelismSizes(Protocol):
+    """What the builders ask of sizes: a framework's own object with these attributes will do."""
+
+    @property
+    def dp_size(self) -> int | None:
+        """See `ParallelismSizes`, as for all of them."""
+
+    @property
+    def dp_replicate_size(self) -> int | None: ...
+
+    @property
+    def tp_size(self) -> int | None: ...
+
+    @property
+    def pp_size(self) -> int | None: ...
+
+    @property
+    def cp_size(self) -> int | None: ...
+
+    @property
+    def ep_size(self) -> int | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch.distributed as dist
+
+from meshcompat import _layout
+from meshcompat._arguments import as_list
 from meshcompat._errors import MeshLayoutError
 from meshcompat._named_meshes import create_moe_mesh, init_named_mesh
-from meshcompat._parallelism import MeshAxisName, MeshSpec, ParallelismSizes
-from meshcompat._sizes import degree, infer_dp_size, require_size_one
+from meshcompat._parallelism import MeshAxisName, MeshSpec
+from meshcompat._roots import ranks_in_world, refuse_descending
+from meshcompat._sizes import degrees_of, fill_world, require_size_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
+    from meshcompat._parallelism import HasParallelismSizes
+    from meshcompat._sizes import Degrees
+
 PP, REPLICATE, SHARD = MeshAxisName.PP, MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD
 DP, CP, TP = MeshAxisName.DP, MeshAxisName.CP, MeshAxisName.TP
+EP_SHARD, EP = MeshAxisName.EP_SHARD, MeshAxisName.EP
 
 
 def create_device_meshes(
     strategy_config: object,
-    parallelism: ParallelismSizes,
+    parallelism: HasParallelismSizes,
     *,
     world_size: int,
     timeout_minutes: float | None = None,
@@ -37,7 +46,7 @@ def create_device_meshes(
         world_size: Number of ranks in the world.
         timeout_minutes: Timeout of every group, in minutes; by default torch's.
         ranks: Ordered global ranks, for a model on part of the world; the sizes then fill
-            these ranks instead of the world.
+            these ranks, and *world_size* may be their number.
 
     Returns:
         ``(device_mesh, moe_mesh)``; the second is None without expert parallelism, and both
@@ -69,19 +78,17 @@ def create_device_meshes(
         return create_fsdp2_device_mesh(
             parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
         )
-    require_size_one(strategy, parallelism.dp_replicate_size, "dp_replicate_size (HSDP)")
     if strategy == "MegatronFSDPConfig":
         mesh = create_megatron_fsdp_device_mesh(
             parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
         )
         return mesh, None
-    for name in ("tp_size", "pp_size", "cp_size", "ep_size"):
-        require_size_one(strategy, getattr(parallelism, name), name)
+    _refuse(strategy, degrees_of(parallelism), "dp_replicate", "tp", "pp", "cp", "ep")
     return None, None
 
 
 def create_fsdp2_device_mesh(
-    parallelism: ParallelismSizes,
+    parallelism: HasParallelismSizes,
     *,
     world_size: int,
     timeout_minutes: float | None = None,
@@ -115,19 +122,11 @@ def create_fsdp2_device_mesh(
         >>> tuple(mesh.shape)
         (1, 2, 2, 2, 1)
     """
-    pp, cp, tp = (
-        degree(parallelism.pp_size),
-        degree(parallelism.cp_size),
-        degree(parallelism.tp_size),
-    )
-    dp = infer_dp_size(
-        parallelism.dp_size,
-        world_size=world_size if ranks is None else len(ranks),
-        non_dp_size=pp * cp * tp,
-        expression="pp_size * cp_size * tp_size",
-        factors=(pp, cp, tp),
-    )
-    replicate, ep = degree(parallelism.dp_replicate_size), degree(parallelism.ep_size)
+    order = None if ranks is None else as_list(ranks)
+    sizes = degrees_of(parallelism)
+    pp, cp, tp = sizes.pp_size, sizes.cp_size, sizes.tp_size
+    dp = fill_world(sizes, _count(world_size, order), ("pp_size", "cp_size", "tp_size"))
+    replicate, ep = sizes.dp_replicate_size, sizes.ep_size
     if dp % replicate:
         msg = f"dp_replicate_size {replicate} does not divide dp_size {dp}; give a divisor of {dp}"
         raise MeshLayoutError(msg)
@@ -153,22 +152,19 @@ def create_fsdp2_device_mesh(
             MeshAxisName.DP_CP: (REPLICATE, SHARD, CP),
         },
     )
-    mesh = init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=ranks)
+    experts = zip((PP, EP_SHARD, EP), _layout.dims_of((pp, stage // ep, ep)), strict=True)
+    refuse_descending(ranks_in_world(spec.shape, order), dict(experts) if ep > 1 else {})
+    mesh = init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
     if ep == 1:
         return mesh, None
     moe_mesh = create_moe_mesh(
-        mesh,
-        ep_shard_size=stage // ep,
-        ep_size=ep,
-        pp_size=pp,
-        timeout_minutes=timeout_minutes,
-        ranks=ranks,
+        mesh, ep_shard_size=stage // ep, ep_size=ep, pp_size=pp, timeout_minutes=timeout_minutes
     )
     return mesh, moe_mesh
 
 
 def create_megatron_fsdp_device_mesh(
-    parallelism: ParallelismSizes,
+    parallelism: HasParallelismSizes,
     *,
     world_size: int,
     timeout_minutes: float | None = None,
@@ -198,18 +194,29 @@ def create_megatron_fsdp_device_mesh(
         >>> mesh.mesh_dim_names, tuple(mesh.shape)
         (('dp', 'cp', 'tp'), (2, 2, 2))
     """
-    strategy = "MegatronFSDPConfig"
-    require_size_one(strategy, parallelism.pp_size, "pp_size (pipeline parallelism)")
-    require_size_one(strategy, parallelism.ep_size, "ep_size (expert parallelism)")
-    require_size_one(strategy, parallelism.dp_replicate_size, "dp_replicate_size (HSDP)")
-    cp, tp = degree(parallelism.cp_size), degree(parallelism.tp_size)
-    dp = infer_dp_size(
-        parallelism.dp_size,
-        world_size=world_size if ranks is None else len(ranks),
-        non_dp_size=cp * tp,
-        expression="cp_size * tp_size",
-        factors=(cp, tp),
-    )
+    order = None if ranks is None else as_list(ranks)
+    sizes = degrees_of(parallelism)
+    _refuse("MegatronFSDPConfig", sizes, "dp_replicate", "pp", "ep")
+    cp, tp = sizes.cp_size, sizes.tp_size
+    dp = fill_world(sizes, _count(world_size, order), ("cp_size", "tp_size"))
     flattened: dict[str, tuple[str, ...]] = {MeshAxisName.DP_CP: (DP, CP)} if cp > 1 else {}
     spec = MeshSpec((dp, cp, tp), (DP, CP, TP), flattened)
-    return init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=ranks)
+    return init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
+
+
+def _refuse(strategy: str, sizes: Degrees, *kinds: str) -> None:
+    for kind in kinds:
+        require_size_one(strategy, getattr(sizes, f"{kind}_size"), f"{kind}_size")
+
+
+def _count(world_size: int, ranks: list[int] | None) -> int:
+    """Return how many ranks the sizes are to fill."""
+    if ranks is None or world_size == len(ranks):
+        return world_size
+    if dist.is_initialized() and world_size != dist.get_world_size():
+        msg = (
+            f"world_size {world_size!r} is neither that of the world, {dist.get_world_size()}, "
+            f"nor the number of ranks {ranks!r}, which is {len(ranks)}; give one of these"
+        )
+        raise MeshLayoutError(msg)
+    return len(ranks)

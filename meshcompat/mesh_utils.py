@@ -21,8 +21,8 @@ from meshcompat._reshape import unflatten as _unflatten
 from meshcompat._select import get_flat_mesh, get_fsdp_dp_mesh, get_submesh
 from meshcompat._sizes import degree as _degree
 from meshcompat._sizes import infer_dp_size as _infer_dp_size
+from meshcompat._sizes import minutes as _minutes
 from meshcompat._sizes import require_size_one as _require_size_one
-from meshcompat._sizes import seconds as _seconds
 from meshcompat._strategies import create_device_meshes as _create_device_meshes
 from meshcompat._strategies import create_fsdp2_device_mesh as _create_fsdp2_device_mesh
 from meshcompat._strategies import (
@@ -68,4 +68,4 @@ def _unflatten_compat(
     Collective:
         Yes, at the first such call: all ranks of the world, members of the mesh or not.
     """
-    return _unflatten(flat_mesh, axis, sizes, names, timeout=_seconds(timeout_minutes))
+    return _unflatten(flat_mesh, axis, sizes, names, timeout=_minutes(timeout_minutes))

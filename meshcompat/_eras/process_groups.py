@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,9 +36,8 @@ def new_group(
     ranks: Sequence[int], made_with: GroupOptions, *, description: str, keep_order: bool
 ) -> ProcessGroup | None:
     """Return a new group of *ranks*, or None on the ranks outside."""
-    accepted = inspect.signature(dist.new_group).parameters
     extra: dict[str, Any] = {}
-    if "group_desc" in accepted:
+    if _describes_groups():
         extra["group_desc"] = description
     if keep_order:
         extra["sort_ranks"] = False
@@ -83,6 +83,12 @@ def splits_world(made_with: GroupOptions) -> bool:
 def are_options(value: object) -> bool:
     """Return whether *value* can be a backend's options object; the classes moved over time."""
     return hasattr(value, "backend") and hasattr(value, "_timeout")
+
+
+@functools.cache
+def _describes_groups() -> bool:
+    """Return whether `new_group` takes a description, asked once for thousands of groups."""
+    return "group_desc" in inspect.signature(dist.new_group).parameters
 
 
 def _timeout(made_with: GroupOptions) -> timedelta | None:
