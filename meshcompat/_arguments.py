@@ -6,9 +6,9 @@ what to do.
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, TypeGuard
 
@@ -22,7 +22,7 @@ from meshcompat._errors import MeshDimError, MeshLayoutError
 def as_names(names: object) -> tuple[str, ...]:
     """Bring a string, list or tuple of mesh dim names to a tuple of plain strings."""
     if isinstance(names, str):
-        return (as_name(names),)
+        return (str.__str__(names),)
     if not isinstance(names, (list, tuple)) or not names:
         msg = (
             f"expected a mesh dim name, or a list or tuple of at least one, got {names!r}; "
@@ -42,8 +42,11 @@ def as_names(names: object) -> tuple[str, ...]:
 
 def as_name(name: object) -> str:
     """Bring one new mesh dim name to a plain string."""
-    if not isinstance(name, str) or not name:
-        msg = f"a mesh dim name must be a string of at least one character, got {name!r}"
+    if not isinstance(name, str) or not name or not _is_encodable(name):
+        msg = (
+            f"a mesh dim name must be a string of at least one character that UTF-8 can encode, "
+            f"got {name!r}; give a name such as 'dp'"
+        )
         raise MeshLayoutError(msg)
     return str.__str__(name)
 
@@ -80,7 +83,7 @@ def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
 def as_list(ranks: object) -> list[Any]:
     """Bring ordered global ranks, whatever holds them, to a list."""
     given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
-    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, set)):
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, AbstractSet)):
         msg = f"ranks {ranks!r} must be an ordered list of global ranks"
         raise MeshLayoutError(msg)
     return list(given)
@@ -106,16 +109,16 @@ def as_timeout(timeout: object) -> timedelta | None:
     """Bring a timeout, a timedelta or seconds, to a timedelta."""
     if timeout is None:
         return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not math.isfinite(seconds)
-        or not 0 < seconds <= timedelta.max.total_seconds()
-    ):
+    limit = timeout
+    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
+        try:
+            limit = timedelta(seconds=timeout)
+        except (OverflowError, ValueError):  # NaN is a ValueError
+            limit = None
+    if not isinstance(limit, timedelta) or limit <= timedelta(0):
         msg = f"timeout {timeout!r} must be a timedelta or a number of seconds, more than zero"
         raise MeshLayoutError(msg)
-    return timeout if isinstance(timeout, timedelta) else timedelta(seconds=seconds)
+    return limit
 
 
 def as_device_type(device_type: object) -> str:
@@ -168,13 +171,7 @@ def as_group_options(
             msg = f"backend_override {override!r} names mesh dim {key!r} twice"
             raise MeshLayoutError(msg)
         backend, options = _as_pair(value)
-        if options is not None and not are_options(options):
-            msg = (
-                f"backend_override has {value!r} for mesh dim {key!r}; give a backend name, a "
-                f"backend's options object, or a tuple of both"
-            )
-            raise MeshLayoutError(msg)
-        found[index] = GroupOptions(_as_backend(backend), options, timeout)
+        found[index] = GroupOptions(_as_backend(backend), _as_options(options, backend), timeout)
     plain = GroupOptions(timeout=timeout)
     return tuple(found.get(index, plain) for index in range(len(names)))
 
@@ -209,6 +206,25 @@ def _as_pair(value: object) -> tuple[object, object | None]:
     return None, value
 
 
+def _as_options(options: Any, backend: object) -> Any:
+    if options is None:
+        return None
+    if not are_options(options):
+        msg = (
+            f"backend_override has {options!r} for a mesh dim; give a backend name, a backend's "
+            f"options object, or a tuple of both"
+        )
+        raise MeshLayoutError(msg)
+    name = str(backend or dist.get_backend())
+    if options.backend in _known_backends() and options.backend not in _parts(name):
+        msg = (
+            f"options {options!r} are for backend {options.backend!r}, but the group is one of "
+            f"{name!r}; give options of that backend, or a tuple of backend and options"
+        )
+        raise MeshLayoutError(msg)
+    return options
+
+
 def _as_backend(backend: object) -> str | None:
     if backend is None:
         return None
@@ -216,9 +232,8 @@ def _as_backend(backend: object) -> str | None:
         msg = f"backend {backend!r} must be a string such as 'gloo' or 'nccl'"
         raise MeshLayoutError(msg)
     name = backend.lower()
-    parts = [part.partition(":")[2] or part for part in name.split(",")]
-    known = set(dist.Backend.backend_list) - {"undefined"}
-    for part in parts:
+    known = _known_backends()
+    for part in _parts(name):
         if part not in known:
             msg = f"torch knows no backend {backend!r}; it knows {sorted(known)}"
             raise MeshLayoutError(msg)
@@ -232,6 +247,24 @@ def _as_backend(backend: object) -> str | None:
             msg = f"backend {backend!r} is not available on this machine; leave it out"
             raise MeshLayoutError(msg)
     return None if name == dist.get_backend() else name
+
+
+def _known_backends() -> set[str]:
+    return set(dist.Backend.backend_list) - {"undefined"}
+
+
+def _parts(backend: str) -> list[str]:
+    """Return the backends of a name such as ``"cpu:gloo,cuda:nccl"``."""
+    return [part.partition(":")[2] or part for part in backend.lower().split(",")]
+
+
+def _is_encodable(name: str) -> bool:
+    # torch hands the name to C++, which takes UTF-8 and so no lone surrogates.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_usable(backend: str) -> bool:

@@ -138,7 +138,10 @@ def from_group(
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
     is_inside = dist.get_rank() in tensor.flatten().tolist()
     if is_inside and not _are_groups(given):
-        msg = f"groups {groups!r} must be process groups that rank {dist.get_rank()} is in"
+        msg = (
+            f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
+            f"make them with torch.distributed.new_group"
+        )
         raise MeshLayoutError(msg)
     with making:
         made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
@@ -195,7 +198,10 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         msg = f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
         raise NotInMeshError(msg)
     if not _are_groups([group]):
-        msg = f"group {group!r} must be a process group that rank {dist.get_rank()} is in"
+        msg = (
+            f"group {group!r} must be a living process group that rank {dist.get_rank()} is in; "
+            f"make one with torch.distributed.new_group"
+        )
         raise MeshLayoutError(msg)
     with making:
         covered = _covered_by(view.root, group)
@@ -221,20 +227,29 @@ def _in_root_order(dims: list[Dim]) -> list[Dim]:
 
 
 def _are_groups(groups: list[Any]) -> bool:
-    return all(isinstance(group, dist.ProcessGroup) for group in groups)
+    return all(isinstance(group, dist.ProcessGroup) and _is_alive(group) for group in groups)
+
+
+def _is_alive(group: ProcessGroup) -> bool:
+    try:
+        dist.get_process_group_ranks(group)
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
     if mesh is None:
         if len(groups) != 1 or not _are_groups(groups):
             msg = (
-                f"{len(groups)} groups do not say which ranks the other groups hold; give "
-                f"mesh, the global ranks with one dim per group"
+                f"groups {groups!r} are not one living process group that this rank is in, so "
+                f"they do not say which ranks the mesh has; give mesh, the global ranks with "
+                f"one dim per group"
             )
             raise MeshLayoutError(msg)
         mesh = dist.get_process_group_ranks(groups[0])
     try:
-        tensor = torch.as_tensor(mesh, dtype=torch.int, device="cpu")
+        tensor = torch.as_tensor(mesh, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         msg = f"mesh {mesh!r} must be a tensor or nested list of global ranks"
         raise MeshLayoutError(msg) from error
@@ -245,7 +260,7 @@ def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
         )
         raise MeshLayoutError(msg)
     as_ranks(tensor.flatten(), tensor.numel(), dist.get_world_size())
-    return tensor
+    return tensor.to(torch.int)
 
 
 def _covered_by(root: Root, group: ProcessGroup) -> tuple[int, ...]:

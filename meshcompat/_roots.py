@@ -161,7 +161,10 @@ def _require_world() -> None:
 def _select_device(device_type: str) -> None:
     """Choose this process's device where nobody has, as torch's own meshes do."""
     module: Any = getattr(torch, device_type, None)
-    if world_is_fake() or not hasattr(module, "set_device") or module.is_initialized():
+    # There is one "cpu" to choose; torch.cpu has a set_device, and is_initialized only from 2.8 on.
+    if device_type == "cpu" or world_is_fake() or not hasattr(module, "set_device"):
+        return
+    if module.is_initialized():
         return
     count = module.device_count()
     if count:

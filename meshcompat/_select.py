@@ -85,10 +85,11 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
         >>> get_flat_mesh(mesh, "dp_cp").mesh.tolist()    # on rank 0
         [0, 1, 2, 3]
     """
-    found = recall(mesh, name)
+    # What `get_submesh` keeps under a tuple of names is no answer here.
+    found = recall(mesh, name) if isinstance(name, str) else None
     if found is None:
-        (wanted,) = as_names((name,))
-        found = once(mesh, wanted, lambda view: _pick(mesh, view, (wanted,)))
+        wanted = as_names((name,))
+        found = once(mesh, wanted[0], lambda view: _pick(mesh, view, wanted))
     return found
 
 

@@ -82,7 +82,8 @@ class Root:
     @property
     def is_alive(self) -> bool:
         """Whether the default process group is still the one that the root was made in."""
-        return self.world() is dist.group.WORLD
+        world = dist.group.WORLD
+        return world is not None and self.world() is world
 
     @property
     def keeps_order(self) -> bool:

@@ -1,0 +1,218 @@
+"""The process that the ranks are forked from: its loop, and the handle that pools hold.
+
+The seed imports torch once, stays single-threaded, and forks ranks on request, so that a new
+world costs milliseconds and no fork ever happens in the caller's process, which has threads.
+It ends when the caller does, since its connection ends then; and the ranks end with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from meshcompat.testing._rank import Place, rank_main
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+_PRELOADED = ("torch", "torch.distributed", "torch.distributed.device_mesh")
+
+# One thread per rank: ranks share few cores, and the libraries that start their threads on
+# import (OpenBLAS does) would make the seed unsafe to fork.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+_START = """
+import sys
+sys.path[:] = {path!r}
+from meshcompat.testing._seed import seed_main
+seed_main({handle})
+"""
+
+
+class Seed:
+    """The caller's handle on the seed process; one serves all pools of the caller."""
+
+    def __init__(self) -> None:
+        """Start the process; it imports torch while the caller goes on."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = _START.format(path=sys.path, handle=theirs.fileno())
+            self._process = subprocess.Popen(  # noqa: S603  (this interpreter, our own text)
+                [sys.executable, "-c", command],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **_ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+            )
+        self._socket = ours
+        self._connection = Connection(os.dup(ours.fileno()))
+
+    def fork(self, places: Sequence[Place], preload: Sequence[str]) -> tuple[list[int], list[Any]]:
+        """Fork one rank per place; return their process ids and connections, in that order."""
+        pairs = [socket.socketpair() for _ in places]
+        try:
+            self._ask("preload", preload)
+            self._connection.send(("fork", [tuple(place) for place in places]))
+            socket.send_fds(self._socket, [b"."], [theirs.fileno() for _, theirs in pairs])
+            pids = self._answer()
+        except BaseException:
+            for ours, _ in pairs:
+                ours.close()
+            raise
+        finally:
+            for _, theirs in pairs:
+                theirs.close()
+        return pids, [Connection(ours.detach()) for ours, _ in pairs]
+
+    def send_signal(self, pids: Collection[int], signum: int) -> None:
+        """Send a signal to ranks; those that have ended are passed over."""
+        self._ask("send_signal", list(pids), signum)
+
+    def reap(self, pids: Collection[int], seconds: float) -> dict[int, int]:
+        """Return the exit status of the ranks that have ended *seconds* from here at latest."""
+        codes: dict[int, int] = self._ask("reap", list(pids), seconds)
+        return codes
+
+    def is_running(self) -> bool:
+        """Return whether the process is there to be asked."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the process, and with it every rank that it has forked and that still runs."""
+        self._connection.close()
+        self._socket.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _ask(self, request: str, *values: object) -> Any:
+        try:
+            self._connection.send((request, *values))
+        except OSError as error:
+            raise self._lost() from error
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            succeeded, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
+        if not succeeded:
+            raise RuntimeError(f"the process that ranks are forked from reports:\n{answer}")
+        return answer
+
+    def _lost(self) -> RuntimeError:
+        text = ""
+        if not self._log.closed:
+            self._log.seek(0)
+            text = self._log.read().decode(errors="replace").strip()
+        return RuntimeError(
+            f"the process that ranks are forked from has ended; it printed:\n{text or '(nothing)'}"
+        )
+
+
+class _Nursery:
+    """The seed's side: each method answers the request of the same name."""
+
+    def __init__(self, control: socket.socket, connection: Connection[Any, Any]) -> None:
+        self._control = control
+        self._connection = connection
+        self._children: set[int] = set()
+        self._folders: set[str] = set()
+
+    def preload(self, names: Sequence[str]) -> None:
+        for name in names:
+            importlib.import_module(name)
+
+    def fork(self, places: Sequence[tuple[Any, ...]]) -> list[int]:
+        _, handles, _, _ = socket.recv_fds(self._control, 1, len(places))
+        # Ranks then neither copy nor search what the imports have left.
+        gc.collect()
+        gc.freeze()
+        self._folders.update(str(Path(Place(*place).log).parent) for place in places)
+        pids = []
+        for place, handle in zip(places, handles, strict=True):
+            seed = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                self._be_rank(Place(*place), handle, handles, seed)
+            pids.append(pid)
+        for handle in handles:
+            os.close(handle)
+        self._children.update(pids)
+        return pids
+
+    def send_signal(self, pids: Sequence[int], signum: int) -> None:
+        # A child that nobody has waited for keeps its id, so that no stranger can be hit.
+        for pid in self._children.intersection(pids):
+            os.kill(pid, signum)
+
+    def reap(self, pids: Sequence[int], seconds: float) -> dict[int, int]:
+        deadline = time.monotonic() + seconds
+        codes: dict[int, int] = {}
+        while True:
+            for pid in self._children.intersection(pids):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    codes[pid] = os.waitstatus_to_exitcode(status)
+                    self._children.remove(pid)
+            if self._children.isdisjoint(pids) or time.monotonic() > deadline:
+                return codes
+            time.sleep(0.002)
+
+    def end(self) -> NoReturn:
+        """End, and with this process its ranks; a caller that was killed has not tidied up."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
+    def _be_rank(self, place: Place, own: int, handles: Sequence[int], seed: int) -> NoReturn:
+        # Whatever happens, a rank must never come back into the seed's loop.
+        try:
+            self._connection.close()
+            self._control.close()
+            # The parent learns of a rank's end only if nobody else holds that rank's socket.
+            for handle in set(handles) - {own}:
+                os.close(handle)
+            rank_main(place, Connection(own), seed)
+        except BaseException:  # noqa: BLE001  (told in the rank's log, which the parent reads)
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+
+def seed_main(handle: int) -> NoReturn:
+    """Answer requests that come over the socket *handle* until the caller has gone."""
+    # Ctrl-C reaches the whole process group; what becomes of the ranks is the caller's choice.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=handle)
+    connection: Connection[Any, Any] = Connection(os.dup(handle))
+    nursery = _Nursery(control, connection)
+    nursery.preload(_PRELOADED)
+    while True:
+        try:
+            request, *values = connection.recv()
+        except (EOFError, OSError):
+            nursery.end()
+        try:
+            answer = (True, getattr(nursery, request)(*values))
+        except Exception:  # noqa: BLE001  (told to the caller)
+            answer = (False, traceback.format_exc())
+        connection.send(answer)
