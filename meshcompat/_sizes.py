@@ -46,7 +46,7 @@ def degrees_of(parallelism: HasParallelismSizes) -> Degrees:
             raise MeshLayoutError(msg)
     given = parallelism.dp_size
     return Degrees(
-        dp_size=given if given is not None and given > 0 else None,
+        dp_size=int(given) if given is not None and given > 0 else None,
         dp_replicate_size=degree(parallelism.dp_replicate_size),
         tp_size=degree(parallelism.tp_size),
         pp_size=degree(parallelism.pp_size),
