@@ -86,7 +86,8 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
         [0, 1, 2, 3]
     """
     # What `get_submesh` keeps under a tuple of names is no answer here.
-    found = recall(mesh, name) if isinstance(name, str) else None
+    key: object = name
+    found = recall(mesh, name) if isinstance(key, str) else None
     if found is None:
         wanted = as_names((name,))
         found = once(mesh, wanted[0], lambda view: _pick(mesh, view, wanted))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from meshcompat.testing._shipping import Parcel, unpack
 
@@ -113,10 +114,9 @@ def _pickled(result: object) -> bytes:
 def _make_world(case: Case, place: Place, store: Any) -> None:
     """Replace the default process group, and with it all groups, by a new one."""
     if dist.is_initialized():
-        # gloo's destructor closes one socket per 10 ms. Newer releases let go of the GIL there,
-        # so that a thread can wait for it. NCCL communicators are left to the main thread.
-        buried = [dist.group.WORLD] if place.backend == "gloo" else []
+        buried = _gloo_backends()
         dist.destroy_process_group()
+        # gloo closes one socket per 10 ms, without the GIL: a thread can wait for that.
         threading.Thread(target=buried.clear, daemon=True).start()
     # Groups in reference cycles keep sockets and threads.
     gc.collect()
@@ -128,6 +128,25 @@ def _make_world(case: Case, place: Place, store: Any) -> None:
         world_size=place.world_size,
         timeout=timedelta(seconds=case.group_timeout),
     )
+
+
+def _gloo_backends() -> list[Any]:
+    """Return the gloo part of every group, so that the caller decides where it is destroyed.
+
+    Up to torch 2.8 the destructor of a group holds the GIL while it joins gloo's threads. One of
+    them may be about to release a tensor, for which it needs the GIL: the rank then hangs, rarely
+    and under load. The destructor of the gloo object itself lets the GIL go, and it is the one
+    that joins if this object is the last reference.
+    """
+    backends = []
+    # torch: distributed_c10d._world.pg_map, ProcessGroup._get_backend; no public name leads there.
+    for group in list(distributed_c10d._world.pg_map):  # noqa: SLF001
+        # A group without a CPU backend says so by raising.
+        with contextlib.suppress(RuntimeError):
+            backend = group._get_backend(torch.device("cpu"))  # noqa: SLF001
+            if type(backend).__name__ == "ProcessGroupGloo":
+                backends.append(backend)
+    return backends
 
 
 def _join(place: Place, connection: Connection[Any, Any]) -> Any:

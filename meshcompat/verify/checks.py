@@ -1,0 +1,148 @@
+"""What one rank does: make the meshes, all-reduce on every group, compare with the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+import torch.distributed as dist
+
+import meshcompat as mc
+from meshcompat.verify.plan import COMPOSED, EXPERT_NAMES, NON_PP
+from meshcompat.verify.roll import Result
+from meshcompat.verify.stores import PrefixStore
+from meshcompat.verify.words import one_line, ranks_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat.verify.plan import Plan, Row
+    from meshcompat.verify.stores import Store
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+
+
+class Listener(Protocol):
+    """Who hears how far this rank is; both methods may be called from a thread."""
+
+    def began(self, step: int) -> None:
+        """Hear that a step of the plan begins."""
+
+    def found(self, result: Result) -> None:
+        """Hear the result of the next row of the plan."""
+
+
+class World(NamedTuple):
+    """The world that this rank joins."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    store: Store
+    timeout: float
+
+
+Reduce = Callable[["torch.Tensor", "Row", "ProcessGroup"], None]
+"""Sums a tensor over a group, in place; tests put faulty ones here."""
+
+
+def all_reduce(tensor: torch.Tensor, row: Row, group: ProcessGroup) -> None:  # noqa: ARG001
+    """Sum *tensor* over the ranks of *group*, in place."""
+    dist.all_reduce(tensor, group=group)
+
+
+def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduce) -> str | None:
+    """Go through the plan as one rank; return the error that ended it early, or None.
+
+    Collective:
+        Yes: all ranks of the plan, each in its own process without a default group. The
+        default group is left to the caller, who destroys it when all ranks are through.
+    """
+    steps = iter(range(1, len(plan.steps)))
+    try:
+        listener.began(next(steps))
+        _join(world)
+        meshes: dict[str, DeviceMesh] = {}
+        for name in plan.makings:
+            listener.began(next(steps))
+            meshes[name] = _make(name, plan, world, meshes)
+        known: list[object] = [dist.group.WORLD]
+        for row in plan.rows:
+            listener.began(next(steps))
+            mesh = meshes[row.mesh_dim if row.mesh == "flattened" else row.mesh]
+            group = mc.get_group(mesh, row.mesh_dim)
+            is_new = not any(group is other for other in known)
+            known.append(group)
+            start = time.perf_counter()
+            summed = _sum_of_ranks(world, row, group, reduce)
+            milliseconds = (time.perf_counter() - start) * 1000
+            fault = _fault(plan, row, world.rank, mesh, summed)
+            listener.found(Result(milliseconds, is_new, fault))
+    except Exception as error:  # noqa: BLE001  (whatever it is, rank 0 has to hear of it)
+        return one_line(error)
+    return None
+
+
+def _join(world: World) -> None:
+    if world.device.type == "cuda":
+        torch.cuda.set_device(world.device)
+    dist.init_process_group(
+        BACKENDS[world.device.type],
+        store=PrefixStore("world", world.store),
+        rank=world.rank,
+        world_size=world.world_size,
+        timeout=timedelta(seconds=world.timeout),
+    )
+
+
+def _make(name: str, plan: Plan, world: World, meshes: dict[str, DeviceMesh]) -> DeviceMesh:
+    if name == plan.root_name:
+        return mc.init_device_mesh(
+            world.device.type, plan.shape, mesh_dim_names=plan.names, timeout=world.timeout
+        )
+    root = meshes[plan.root_name]
+    if name in plan.flattened:
+        return mc.flatten(mc.get_submesh(root, plan.flattened[name]), name)
+    if name == "expert" and plan.expert_sizes is not None:
+        return mc.unflatten(meshes[NON_PP], NON_PP, plan.expert_sizes, EXPERT_NAMES)
+    return mc.get_submesh(root, COMPOSED)
+
+
+def _sum_of_ranks(
+    world: World, row: Row, group: ProcessGroup, reduce: Reduce
+) -> list[tuple[int, int]]:
+    """Return which ranks the sum was over, and how often each was counted.
+
+    Every rank adds a one in its own place: a sum of numbers could be right by accident.
+    """
+    tensor = torch.zeros(world.world_size, dtype=torch.int64, device=world.device)
+    tensor[world.rank] = 1
+    reduce(tensor, row, group)
+    counts: list[int] = tensor.tolist()
+    return [(rank, count) for rank, count in enumerate(counts) if count]
+
+
+def _fault(
+    plan: Plan, row: Row, rank: int, mesh: DeviceMesh, summed: Sequence[tuple[int, int]]
+) -> str | None:
+    expected = plan.group_of(row, rank)
+    wanted = ranks_text(expected)
+    if list(summed) != [(member, 1) for member in sorted(expected)]:
+        if any(count != 1 for _, count in summed):
+            got = ", ".join(f"{count} x {member}" for member, count in summed)
+        else:
+            got = ranks_text([member for member, _ in summed])
+        return f"the sum came from ranks {got or 'none'}, and should come from {wanted}"
+    listed = mc.get_ranks(mesh, row.mesh_dim)
+    if listed != list(expected):
+        return f"the mesh lists ranks {ranks_text(listed)}, and should list {wanted}"
+    place = mc.get_flat_mesh(mesh, row.mesh_dim).get_local_rank()
+    if place != expected.index(rank):
+        return f"the mesh counts it as number {place}, and it is number {expected.index(rank)}"
+    return None

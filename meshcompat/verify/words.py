@@ -1,0 +1,53 @@
+"""How ranks, groups and signals are written for a reader."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LISTED = 8
+
+_SOURCE = re.compile(r"\[[^\]]*\.(?:cc|cpp|hpp|h):\d+\] ")
+"""Where in its own source a C++ library raised."""
+
+
+def ranks_text(ranks: Sequence[int]) -> str:
+    """Write ranks so that they fit into a line: ``0-7``, ``0, 2`` or ``0, 8, ..., 504 (64)``."""
+    steps = {b - a for a, b in itertools.pairwise(ranks)}
+    if len(ranks) > 2 and steps == {1}:
+        return f"{ranks[0]}-{ranks[-1]}"
+    if len(ranks) <= _LISTED:
+        return ", ".join(map(str, ranks))
+    if len(steps) == 1:
+        return f"{ranks[0]}, {ranks[1]}, ..., {ranks[-1]} ({len(ranks)})"
+    head = ", ".join(map(str, ranks[: _LISTED - 2]))
+    return f"{head}, ..., {ranks[-1]} ({len(ranks)})"
+
+
+def ranks_named(ranks: Sequence[int]) -> str:
+    """Write ``rank 3`` or ``ranks 2, 3``."""
+    return f"rank{'' if len(ranks) == 1 else 's'} {ranks_text(ranks)}"
+
+
+def end_text(code: int) -> str:
+    """Write how a process ended, from its exit code as `multiprocessing` has it."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code}, {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def one_line(error: BaseException) -> str:
+    """Write an error in one line of at most 300 characters: torch's go on for pages."""
+    text = " ".join(str(error).split("Exception raised from")[0].split())
+    text = _SOURCE.sub("", text)
+    if len(text) > 300:
+        text = f"{text[:297]}..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

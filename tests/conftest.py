@@ -1,0 +1,57 @@
+"""What all tests share: the report's header, worlds, and the table of known differences."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from meshcompat import _eras, _release
+from meshcompat.testing import GlooPool, fake_world
+from tests.known_differences import KNOWN_DIFFERENCES, stale
+
+TESTS = Path(__file__).parent
+
+
+def pytest_report_header() -> str:
+    """Say what is tested."""
+    era = _eras.era()
+    return f"torch {torch.__version__}, era {era.name!r}, python {platform.python_version()}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect what is known to differ; refuse rows that nothing needs."""
+    minor = _release.minor_of(_release.installed_torch())
+    for item in items:
+        for row in KNOWN_DIFFERENCES:
+            if row.holds_on(minor) and row.is_about(item.nodeid):
+                reason = f"{row.reason} - {row.link}"
+                item.add_marker(pytest.mark.xfail(strict=True, reason=reason))
+    old = stale(KNOWN_DIFFERENCES, (item.nodeid for item in items))
+    if old and _is_whole_suite(config):
+        lines = "\n".join(f"  {row}" for row in old)
+        raise pytest.UsageError(f"rows of tests/known_differences.py that match no test:\n{lines}")
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """Eight real ranks, for all tests of the run."""
+    with GlooPool(world_size=8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def world():
+    """Rank 5 of a fake world of 8."""
+    with fake_world(8, rank=5):
+        yield
+
+
+def _is_whole_suite(config: pytest.Config) -> bool:
+    here = config.invocation_params.dir
+    wanted = [(here / argument).resolve() for argument in config.args]
+    is_cut = config.getoption("ignore") or config.getoption("ignore_glob") or config.getoption("lf")
+    return not is_cut and any(TESTS.is_relative_to(folder) for folder in wanted)

@@ -1,0 +1,272 @@
+"""Groups and ranks of meshes, and groups made elsewhere that become a mesh or an axis."""
+
+import itertools
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+import meshcompat as mc
+from meshcompat import _eras
+from meshcompat.testing import each_rank, fake_world, recorded_groups
+from tests.oracle import Grid, facts_of, seen
+
+NAMES = ("pp", "dp", "tp")
+GRID = Grid((2, 2, 2), NAMES)
+
+
+def make_mesh(**options):
+    return mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES, **options)
+
+
+@pytest.fixture
+def mesh(world):  # noqa: ARG001  (the mesh lives in it)
+    return make_mesh()
+
+
+def groups_of(*partition):
+    """Make a group of each list of ranks, on all ranks; return that of this rank."""
+    made = [dist.new_group(ranks) for ranks in partition]
+    mine = [group for group in made if group != dist.GroupMember.NON_GROUP_MEMBER]
+    return mine[0] if mine else None
+
+
+class TestGetGroup:
+    def test_holds_the_ranks_of_every_choice_of_dims(self):
+        for _ in each_rank(8):
+            mesh = make_mesh()
+            for count in (1, 2, 3):
+                for names in itertools.permutations(NAMES, count):
+                    ranks = sorted(GRID.array(names).flatten().tolist())
+                    assert dist.get_process_group_ranks(mc.get_group(mesh, names)) == ranks
+                    assert mc.get_ranks(mesh, names) == ranks
+
+    def test_takes_a_group_that_is_there(self, mesh):
+        flat = mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "x")
+        with recorded_groups() as groups:
+            assert mc.get_group(mesh, "tp") is mesh.get_group("tp")
+            assert mc.get_group(mesh, ["x"]) is flat.get_group()
+            assert mc.get_group(mesh, ("dp", "tp")) is flat.get_group()
+            assert mc.get_group(mesh, ("tp", "dp")) is flat.get_group()
+            assert mc.get_group(mesh, NAMES) is dist.group.WORLD
+        assert groups == []
+
+    def test_makes_one_under_the_default_name_where_none_is_there(self, mesh):
+        group = mc.get_group(mesh, ("tp", "pp"))
+        assert mc.get_flat_mesh(mesh, "pp_tp").get_group() is group
+        assert mc.get_group(mc.get_submesh(mesh, "dp"), ("pp", "tp")) is group
+
+    def test_composes_flattened_dims(self):
+        grid = Grid((2, 2, 2, 2), "abcd", bd=("b", "d"), abd=("a", "b", "d"))
+        for _ in each_rank(16):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2, 2), mesh_dim_names=tuple("abcd"))
+            mc.flatten(mc.get_submesh(mesh, ("b", "d")), "bd")
+            group = mc.get_group(mesh, ("bd", "a"))
+            assert dist.get_process_group_ranks(group) == grid.array("abd").tolist()
+
+    def test_of_another_subgroup_is_refused_on_this_rank(self, mesh):
+        other, _ = mc.get_all_submeshes(mc.get_submesh(mesh, ("pp", "dp")), "dp")
+        assert other.mesh.tolist() == [1, 3]
+        with pytest.raises(mc.NotInMeshError, match="rank 5 is not in this mesh"):
+            mc.get_group(other, "dp")
+        assert mc.get_ranks(other, "dp") == [1, 3]
+
+    @pytest.mark.parametrize("ask", [mc.get_group, mc.get_ranks])
+    def test_refuses_dims_that_overlap(self, mesh, ask):
+        mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "x")
+        with pytest.raises(mc.MeshLayoutError, match="overlap"):
+            ask(mesh, ("tp", "x"))
+
+    @pytest.mark.parametrize("ask", [mc.get_group, mc.get_ranks])
+    def test_refuses_unknown_names(self, mesh, ask):
+        with pytest.raises(mc.MeshDimError, match="unknown mesh dim 'cp'"):
+            ask(mesh, ("tp", "cp"))
+
+    def test_of_ranks_outside_is_those_of_the_first_group(self):
+        for rank in each_rank(8):
+            mesh = mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"), ranks=[1, 3, 4, 6])
+            grid = Grid((2, 2), ("a", "b"), ranks=[1, 3, 4, 6])
+            assert mc.get_ranks(mesh, "a") == grid.array("a").tolist()
+            if rank in (0, 2, 5, 7):
+                assert mc.get_ranks(mesh, "a") == [1, 4]
+
+
+class TestFromGroup:
+    def test_is_a_root_over_one_group(self):
+        for _ in each_rank(8):
+            group = groups_of([0, 2, 4, 6], [1, 3, 5, 7])
+            with recorded_groups() as groups:
+                mesh = mc.from_group(group, "cpu", mesh_dim_names=("dp",))
+            assert groups == []
+            assert seen(mesh) == Grid((4, 2), ("dp", "other")).facts("dp")
+            assert mesh.get_group() is group
+            assert mc.get_root_mesh(mesh) is mesh
+
+    def test_is_a_root_over_several_groups(self):
+        grid = Grid((4, 2), ("dp", "tp"), ranks=[0, 1, 2, 3, 4, 5, 6, 7])
+        for _ in each_rank(8):
+            dp = groups_of([0, 2, 4, 6], [1, 3, 5, 7])
+            tp = groups_of([0, 1], [2, 3], [4, 5], [6, 7])
+            mesh = mc.from_group([dp, tp], "cpu", grid.ranks.tolist(), mesh_dim_names=("dp", "tp"))
+            assert seen(mesh) == grid.facts(("dp", "tp"))
+            assert (mesh.get_group("dp"), mesh.get_group("tp")) == (dp, tp)
+            assert seen(mc.get_submesh(mesh, ("tp", "dp"))) == grid.facts(("tp", "dp"))
+            assert mc.get_submesh(mesh, "dp").get_group() is dp
+
+    def test_needs_no_names_and_takes_a_tensor(self, world):  # noqa: ARG002
+        mesh = mc.from_group([dist.group.WORLD], "cpu", torch.arange(8))
+        assert seen(mesh) == facts_of(Grid((8,), "a").ranks, None)
+
+    def test_works_on_a_rank_outside(self):
+        grid = Grid((4,), ("dp",), ranks=[0, 2, 4, 6])
+        for rank in each_rank(8):
+            group = groups_of([0, 2, 4, 6])
+            mesh = mc.from_group([group], "cpu", [0, 2, 4, 6], mesh_dim_names=("dp",))
+            assert seen(mesh) == grid.facts("dp")
+            assert mc.is_member(mesh) == (rank % 2 == 0)
+
+    def test_is_flattened_and_split_like_any_root(self):
+        grid = Grid((2, 2, 2), ("a", "b", "tp"), dp=("a", "b"))
+        for _ in each_rank(8):
+            dp = groups_of([0, 2, 4, 6], [1, 3, 5, 7])
+            tp = groups_of([0, 1], [2, 3], [4, 5], [6, 7])
+            ranks = [[0, 1], [2, 3], [4, 5], [6, 7]]
+            mesh = mc.from_group([dp, tp], "cpu", ranks, mesh_dim_names=("dp", "tp"))
+            assert mc.flatten(mesh).get_group() is dist.group.WORLD
+            view = mc.unflatten(mesh, "dp", (2, 2), ("a", "b"))
+            assert seen(view) == grid.facts(("a", "b", "tp"))
+            assert mc.flatten(mc.get_submesh(mesh, "dp"), "again").get_group() is dp
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (lambda _: ([], "cpu"), "one or more process groups"),
+            (lambda _: (["dp"], "cpu"), "give mesh"),
+            (lambda group: ([group, group], "cpu"), "give mesh"),
+            (lambda _: ([None], "cpu", [4, 5]), "living process groups that rank 5 is in"),
+            (lambda group: (group, "cpu", [1, 2, 3, 5]), "holds ranks"),
+            (lambda group: (group, "cpu", [[1, 3, 5, 7]]), "one dim per group"),
+            (lambda group: (group, "cpu", []), "one dim per group"),
+            (lambda group: (group, "cpu", "ranks"), "tensor or nested list of global ranks"),
+        ],
+        ids=[
+            "nothing",
+            "no group",
+            "two without mesh",
+            "none",
+            "other ranks",
+            "dims",
+            "empty",
+            "text",
+        ],
+    )
+    def test_refuses_what_does_not_fit(self, world, arguments, words):  # noqa: ARG002
+        group = groups_of([1, 3, 5, 7])
+        with pytest.raises(mc.MeshLayoutError, match=words):
+            mc.from_group(*arguments(group))
+
+    def test_refuses_a_group_of_a_destroyed_world(self):
+        with fake_world(8):
+            group = groups_of([0, 1])
+        with pytest.raises(mc.MeshLayoutError, match="of an initialised world"):
+            mc.from_group(group, "cpu")
+        with fake_world(8), pytest.raises(mc.MeshLayoutError, match="living process group"):
+            mc.from_group(group, "cpu")
+
+
+class TestRegisterAxis:
+    @pytest.mark.parametrize("dims", [("dp", "tp"), ("pp", "tp"), ("dp",), NAMES], ids="-".join)
+    def test_keeps_the_group_as_a_flattened_dim(self, dims):
+        grid = Grid((2, 2, 2), NAMES, axis=dims)
+        partition = sorted({tuple(array) for array in every(grid, "axis")})
+        for _ in each_rank(8):
+            mesh = make_mesh()
+            group = groups_of(*map(list, partition))
+            with recorded_groups() as groups:
+                axis = mc.register_axis(mesh, "axis", group)
+            assert groups == []
+            assert seen(axis) == grid.facts("axis")
+            assert axis.get_group() is group
+            assert mc.get_flat_mesh(mesh, "axis") is axis
+            assert mc.get_root_mesh(axis) is mesh
+            for other in {*NAMES} - {*dims}:
+                assert seen(mc.get_submesh(mesh, (other, "axis"))) == grid.facts((other, "axis"))
+
+    def test_again_is_the_same_mesh(self, mesh):
+        group = groups_of([0, 1, 4, 5], [2, 3, 6, 7])
+        axis = mc.register_axis(mesh, "axis", group)
+        assert mc.register_axis(mesh, "axis", group) is axis
+
+    def test_of_one_rank_is_an_axis_of_size_one(self, mesh):
+        axis = mc.register_axis(mesh, "me", groups_of([5]))
+        assert seen(axis).ranks == [5]
+
+    @pytest.mark.parametrize("name", ["dp", "axis"], ids=["native", "flattened"])
+    def test_refuses_a_name_that_is_taken(self, mesh, name):
+        mc.register_axis(mesh, "axis", groups_of([0, 1, 4, 5], [2, 3, 6, 7]))
+        with pytest.raises(mc.MeshLayoutError, match=f"'{name}' is taken"):
+            mc.register_axis(mesh, name, groups_of([4, 5], [6, 7]))
+
+    def test_refuses_another_group_of_the_same_ranks_under_the_name(self, mesh):
+        mc.register_axis(mesh, "axis", groups_of([0, 1, 4, 5], [2, 3, 6, 7]))
+        with pytest.raises(mc.MeshLayoutError, match="'axis' is taken"):
+            mc.register_axis(mesh, "axis", groups_of([0, 1, 4, 5], [2, 3, 6, 7]))
+
+    @pytest.mark.parametrize("ranks", [[4, 5, 6], [3, 5], [0, 5, 6, 7]], ids=str)
+    def test_refuses_ranks_that_are_no_union_of_dims(self, mesh, ranks):
+        with pytest.raises(mc.MeshLayoutError, match="no union of mesh dims"):
+            mc.register_axis(mesh, "axis", groups_of(ranks))
+        assert mc.get_axis_names(mesh) == NAMES
+
+    def test_refuses_a_group_that_reaches_outside_the_root(self, world):  # noqa: ARG002
+        mesh = mc.init_device_mesh("cpu", (4,), mesh_dim_names=("dp",), ranks=[4, 5, 6, 7])
+        with pytest.raises(mc.MeshLayoutError, match="no union of mesh dims"):
+            mc.register_axis(mesh, "axis", dist.group.WORLD)
+
+    def test_refuses_a_submesh(self, mesh):
+        with pytest.raises(mc.MeshLayoutError, match="is no root mesh"):
+            mc.register_axis(mc.get_submesh(mesh, "dp"), "axis", dist.group.WORLD)
+
+    def test_refuses_a_rank_outside(self, world):  # noqa: ARG002
+        mesh = mc.init_device_mesh("cpu", (2,), mesh_dim_names=("dp",), ranks=[0, 1])
+        with pytest.raises(mc.NotInMeshError, match="rank 5 is outside the mesh"):
+            mc.register_axis(mesh, "axis", dist.group.WORLD)
+
+    def test_refuses_what_is_no_group(self, mesh):
+        with pytest.raises(mc.MeshLayoutError, match="must be a living process group"):
+            mc.register_axis(mesh, "axis", None)
+
+
+class TestForeignGroups:
+    """Groups of meshes that were made elsewhere are taken as they are, or refused."""
+
+    @pytest.fixture
+    def foreign(self, world):  # noqa: ARG002  (the mesh lives in it)
+        return DeviceMesh("cpu", [[0, 1, 2, 3], [4, 5, 6, 7]], mesh_dim_names=("dp", "tp"))
+
+    def test_are_kept(self, foreign):
+        assert mc.get_group(foreign, "tp") is foreign.get_group("tp")
+        assert mc.flatten(mc.get_submesh(foreign, "tp"), "x").get_group() is foreign.get_group("tp")
+
+    def test_that_were_destroyed_are_refused(self, foreign):
+        dist.destroy_process_group(foreign.get_group("tp"))
+        with pytest.raises(mc.MeshLayoutError, match=r"ranks \[4, 5, 6, 7\] whose .* is gone"):
+            mc.get_group(foreign, "tp")
+
+    def test_that_do_not_exist_on_a_rank_outside_are_refused_there(self, world):  # noqa: ARG002
+        foreign = DeviceMesh("cpu", [6, 7], mesh_dim_names=("dp",))
+        assert mc.get_ranks(foreign, "dp") == [6, 7]
+        with pytest.raises(mc.NotInMeshError, match="rank 5 is not in this mesh"):
+            mc.get_group(foreign, "dp")
+
+    def test_that_were_never_made_are_refused(self, world):  # noqa: ARG002
+        bare = _eras.primitives().make_root("cpu", torch.arange(8), ("dp",), keep_order=False)
+        assert mc.get_submesh(bare, "dp") is bare
+        with pytest.raises(mc.MeshLayoutError, match="the mesh was made without groups"):
+            mc.get_group(bare, "dp")
+
+
+def every(grid, name):
+    for _ in each_rank(grid.ranks.size):
+        yield grid.array(name).flatten().tolist()

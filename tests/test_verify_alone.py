@@ -1,0 +1,123 @@
+import json
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from meshcompat.__main__ import main
+from meshcompat.verify import alone
+from meshcompat.verify.verdict import failures_of
+from tests.verify_faults import Fault, patient_timeout, standard_plan
+
+pytestmark = pytest.mark.multiprocess
+
+TIMEOUT = patient_timeout()
+
+
+@pytest.fixture(autouse=True)
+def no_process_left_running(monkeypatch):
+    """Every rank that was started is gone afterwards, whatever happened to it."""
+    monkeypatch.delenv("RANK", raising=False)
+    pids = []
+    kill = alone.Ranks.kill
+
+    def kill_and_note(ranks):
+        pids.extend(process.pid for process in ranks.processes.values())
+        kill(ranks)
+
+    monkeypatch.setattr(alone.Ranks, "kill", kill_and_note)
+    yield
+    assert pids
+    assert not [pid for pid in pids if _is_running(pid)]
+    assert multiprocessing.active_children() == []
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _failures(fault, timeout=60.0):
+    roll = alone.verify(standard_plan(4), timeout, reduce=fault)
+    return failures_of(roll, f"within {timeout:g} s")
+
+
+def test_verify_is_right_on_eight_ranks(capfd):
+    assert main(["verify", "--json"]) == 0
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert document["ok"]
+    assert document["failures"] == []
+    assert document["mesh_shape"] == [2, 1, 2, 1, 2]
+    assert len(document["rows"]) == 13
+    assert all(row["state"] == "ok" for row in document["rows"])
+    assert document["groups_made"] == {"on_each_rank": 7, "over_all_ranks": 30}
+    assert captured.err == ""
+
+
+def test_verify_names_a_rank_with_a_wrong_sum():
+    (failure,) = _failures(Fault("wrong", 3, "fsdp2/tp"))
+    assert failure.message == (
+        "rank 3 is wrong on fsdp2/tp: the sum came from ranks 0, and should come from 2, 3"
+    )
+
+
+def test_verify_names_a_dead_rank_and_where_it_died_and_exits_with_1(capsys, monkeypatch):
+    plain_verify = alone.verify
+
+    def verify(plan, timeout, *, reduce, watch):
+        assert reduce is None
+        fault = Fault("SIGKILL", 3, "fsdp2/tp")
+        return plain_verify(plan, timeout, reduce=fault, watch=watch)
+
+    monkeypatch.setattr(alone, "verify", verify)
+    start = time.monotonic()
+    assert main(["verify", "-n", "4"]) == 1
+    assert time.monotonic() - start < 30, "a dead rank is not waited for"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "rank 3 died (signal 9, SIGKILL) during the all-reduce on fsdp2/tp, ranks 2, 3" in printed
+    )
+    assert "fsdp2 tp 0, 1 2 - FAILED" in printed
+
+
+def test_verify_names_a_stopped_rank_within_the_timeout_and_five_seconds():
+    stopped_at = []
+
+    def note(roll):
+        if not stopped_at and roll.members[1].step == roll.plan.steps.index(
+            "the all-reduce on flattened/dp"
+        ):
+            stopped_at.append(time.monotonic())
+
+    fault = Fault("SIGSTOP", 1, "flattened/dp")
+    roll = alone.verify(standard_plan(4), TIMEOUT, reduce=fault, watch=note)
+    assert time.monotonic() - stopped_at[0] < TIMEOUT + 5
+    first, *_ = failures_of(roll, "")
+    assert first.kind == "silent"
+    assert first.message == (
+        "rank 1 died or is stopped: no sign of life from it during the all-reduce on "
+        "flattened/dp, ranks 1, 3"
+    )
+
+
+def test_verify_tells_the_error_of_a_rank():
+    first, *_ = _failures(Fault("raise", 2, "expert/ep"))
+    assert (first.kind, first.group) == ("error", (2, 3))
+    assert "in the all-reduce on expert/ep, ranks 2, 3: " in first.message
+
+
+def test_verify_takes_any_shape_and_names(capsys):
+    assert main(["verify", "--shape", "3,1", "--names", "x,dp_shard"]) == 0
+    printed = capsys.readouterr().out
+    assert "x=3, dp_shard=1" in printed
+    assert "All right" in printed
+
+
+def test_verify_is_right_on_one_rank(capsys):
+    assert main(["verify", "-n", "1"]) == 0
+    assert "1 rank," in capsys.readouterr().out

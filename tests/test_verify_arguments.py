@@ -1,0 +1,118 @@
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from meshcompat.__main__ import main
+from meshcompat.verify import arguments, command
+from meshcompat.verify.plan import STANDARD_NAMES
+
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
+
+
+def _read(line, environment=None):
+    parser = argparse.ArgumentParser()
+    arguments.add_arguments(parser)
+    return arguments.read(parser, parser.parse_args(line.split()), environment or {})
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "shape"),
+    [
+        ("", {}, (2, 1, 2, 1, 2)),
+        ("-n 16", {}, (2, 2, 2, 1, 2)),
+        ("--world-size 7", {}, (1, 1, 7, 1, 1)),
+        ("-n 1", {}, (1, 1, 1, 1, 1)),
+        ("--shape 1,2,3", {}, (1, 2, 3)),
+        ("--shape 2,2 -n 4", {}, (2, 2)),
+        ("--names dp,tp", {}, (2, 4)),
+        ("", TORCHRUN, (1, 1, 2, 1, 2)),
+        ("--world-size 4 --device cuda", TORCHRUN, (1, 1, 2, 1, 2)),
+    ],
+)
+def test_arguments_give_a_shape(line, environment, shape):
+    assert _read(line, environment).plan.shape == shape
+
+
+def test_arguments_name_the_dims_of_a_shape():
+    assert _read("--shape 1,1,1,1,2").plan.names == STANDARD_NAMES
+    assert _read("--shape 1,2").plan.names == ("dim_0", "dim_1")
+    assert _read("--shape 1,2 --names a,b").plan.names == ("a", "b")
+
+
+def test_arguments_know_a_launcher_by_its_rank():
+    assert _read("", TORCHRUN).is_launched
+    assert not _read("", {"WORLD_SIZE": "4", "MASTER_ADDR": "node0"}).is_launched
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "words"),
+    [
+        ("--shape 2,x", {}, "'2,x' must be whole numbers above 0"),
+        ("--shape 2,0", {}, "'2,0' must be whole numbers above 0"),
+        ("--shape 2,,2", {}, "such as 2,1,2,1,2"),
+        ("--shape 2,-1", {}, "must be whole numbers"),
+        ("--names a,a --shape 1,2", {}, "'a,a' must be different names"),
+        ("--names a, --shape 1,2", {}, "must be different names"),
+        ("--shape 2,2 --names a", {}, "2 sizes, 2,2, but --names has 1 names, a; give one name"),
+        ("--shape 2,2 -n 8", {}, "2,2 has 2 * 2 = 4 ranks, but there are 8; give sizes"),
+        ("--shape 2,1", TORCHRUN, "but there are 4; give sizes whose product is 4"),
+        ("-n 0", {}, "'0' must be a whole number above 0"),
+        ("-n many", {}, "'many' must be a whole number"),
+        ("-n 8", TORCHRUN, "the launcher started 4 ranks; leave --world-size out"),
+        ("--timeout 0", {}, "'0' must be seconds, above 0"),
+        ("--timeout nan", {}, "'nan' must be seconds"),
+        ("--timeout inf", {}, "'inf' must be seconds"),
+        ("--timeout soon", {}, "'soon' must be seconds"),
+        ("--device tpu", {}, "invalid choice: 'tpu'"),
+        ("--device cuda", {}, "torchrun --nproc-per-node"),
+        ("--colour", {}, "unrecognized arguments: --colour"),
+        ("", {"RANK": "0"}, "WORLD_SIZE, MASTER_ADDR, MASTER_PORT is not; set all of"),
+        ("", {**TORCHRUN, "MASTER_PORT": "http"}, "MASTER_PORT is 'http' in the environment"),
+        ("", {**TORCHRUN, "LOCAL_RANK": "-1"}, "LOCAL_RANK is '-1' in the environment"),
+        ("", {**TORCHRUN, "WORLD_SIZE": "0"}, "RANK is 0, but must be below WORLD_SIZE"),
+    ],
+)
+def test_arguments_that_do_not_fit_exit_with_2_and_a_message(line, environment, words, capsys):
+    with pytest.raises(SystemExit) as raised:
+        _read(line, environment)
+    assert raised.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in " ".join(captured.err.split())
+
+
+def test_arguments_are_refused_in_words_on_rank_0_only(capsys):
+    with pytest.raises(SystemExit) as raised:
+        _read("-n 8", {**TORCHRUN, "RANK": "3"})
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("line", ["--help", "verify --help"])
+def test_help_does_not_wait_for_torch(line):
+    code = (
+        "import sys\nfrom meshcompat.__main__ import main\n"
+        f"try: main({line.split()})\n"
+        "except SystemExit as ended: sys.exit(ended.code or 'torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "usage: meshcompat" in ended.stdout
+
+
+def test_a_command_is_needed(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main([])
+    assert raised.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_interrupted_is_said_and_exits_with_130(capsys, monkeypatch):
+    def interrupt(_request):
+        raise KeyboardInterrupt
+
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(command, "run", interrupt)
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
