@@ -32,8 +32,8 @@ def adopt(mesh: DeviceMesh) -> View:
     """
     torch_root = _eras.primitives().root(mesh)
     if torch_root is not mesh:
-        root_view = remembered(torch_root) or adopt(torch_root)
-        view = _as_submesh(mesh, root_view.root, torch_root)
+        root_view = _root_view(torch_root)
+        view = root_view and _as_submesh(mesh, root_view.root, torch_root)
         if view is not None:
             return remember(mesh, view)
     return remember(mesh, _as_root(mesh))
@@ -91,6 +91,20 @@ def backend_of(group: ProcessGroup) -> str | None:
     """Return the backend of a group by name, or None where it is that of the world."""
     backend: str = dist.get_backend(group)
     return None if backend == dist.get_backend() else backend
+
+
+def _root_view(torch_root: DeviceMesh) -> View | None:
+    """Return what is known of torch's root.
+
+    None up to 2.9 where it is of a destroyed world: an equal mesh had that root.
+    """
+    if _eras.primitives().has_one_root():
+        return remembered(torch_root) or adopt(torch_root)
+    try:
+        view = remembered(torch_root) or adopt(torch_root)
+    except MeshLayoutError:
+        return None
+    return view if view.root.is_alive else None
 
 
 def _as_root(mesh: DeviceMesh) -> View:

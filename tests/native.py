@@ -6,6 +6,7 @@ release does not have. Nothing here is meshcompat's.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class Absent(Exception):  # noqa: N818  (a statement about torch, not an error of the caller)
     """This torch has no such operation."""
+
+
+def require(name: str) -> None:
+    """Raise `Absent` where this release has no such method of a mesh."""
+    _method(name)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -75,6 +81,14 @@ def flattened_names(mesh: DeviceMesh) -> tuple[str, ...]:
     if registry is None:
         registry = getattr(_tables(), "root_to_flatten_mapping", {}).get(mesh, {})
     return tuple(registry)
+
+
+def dtensor() -> Any:
+    """Return the module that has DTensor's functions: it became public in 2.5."""
+    public = importlib.import_module("torch.distributed.tensor")
+    if hasattr(public, "distribute_tensor"):
+        return public
+    return importlib.import_module("torch.distributed._tensor")
 
 
 def groups() -> int:
