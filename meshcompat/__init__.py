@@ -32,6 +32,20 @@ if TYPE_CHECKING:
         same_root,
     )
     from meshcompat._layout import MeshLayout
+    from meshcompat._named_meshes import (
+        create_moe_mesh,
+        create_ring_ulysses_mesh,
+        init_named_mesh,
+        register_flattened_axes,
+    )
+    from meshcompat._parallelism import (
+        DDPConfig,
+        FSDP2Config,
+        MegatronFSDPConfig,
+        MeshAxisName,
+        MeshSpec,
+        ParallelismSizes,
+    )
     from meshcompat._process_groups import from_group, get_group, get_ranks, register_axis
     from meshcompat._reshape import flatten, unflatten
     from meshcompat._roots import init_device_mesh
@@ -42,18 +56,34 @@ if TYPE_CHECKING:
         get_fsdp_dp_mesh,
         get_submesh,
     )
+    from meshcompat._strategies import (
+        create_device_meshes,
+        create_fsdp2_device_mesh,
+        create_megatron_fsdp_device_mesh,
+    )
 
 __all__ = [
+    "DDPConfig",
+    "FSDP2Config",
+    "MegatronFSDPConfig",
+    "MeshAxisName",
     "MeshCompatError",
     "MeshDimError",
     "MeshLayout",
     "MeshLayoutError",
     "MeshMismatchError",
+    "MeshSpec",
     "NotInMeshError",
+    "ParallelismSizes",
     "UnsupportedTorchError",
     "UntestedTorchWarning",
     "__version__",
     "concatenate",
+    "create_device_meshes",
+    "create_fsdp2_device_mesh",
+    "create_megatron_fsdp_device_mesh",
+    "create_moe_mesh",
+    "create_ring_ulysses_mesh",
     "flatten",
     "from_group",
     "get_all_submeshes",
@@ -68,9 +98,11 @@ __all__ = [
     "get_submesh",
     "has_axis",
     "init_device_mesh",
+    "init_named_mesh",
     "is_member",
     "layout_of",
     "register_axis",
+    "register_flattened_axes",
     "same_root",
     "unflatten",
 ]
@@ -87,6 +119,20 @@ _ROOMS = {
         "same_root",
     ),
     "_layout": ("MeshLayout",),
+    "_named_meshes": (
+        "create_moe_mesh",
+        "create_ring_ulysses_mesh",
+        "init_named_mesh",
+        "register_flattened_axes",
+    ),
+    "_parallelism": (
+        "DDPConfig",
+        "FSDP2Config",
+        "MegatronFSDPConfig",
+        "MeshAxisName",
+        "MeshSpec",
+        "ParallelismSizes",
+    ),
     "_process_groups": ("from_group", "get_group", "get_ranks", "register_axis"),
     "_reshape": ("flatten", "unflatten"),
     "_roots": ("init_device_mesh",),
@@ -96,6 +142,11 @@ _ROOMS = {
         "get_flat_mesh",
         "get_fsdp_dp_mesh",
         "get_submesh",
+    ),
+    "_strategies": (
+        "create_device_meshes",
+        "create_fsdp2_device_mesh",
+        "create_megatron_fsdp_device_mesh",
     ),
 }
 

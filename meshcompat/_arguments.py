@@ -69,26 +69,31 @@ def as_new_names(names: object, count: int) -> tuple[str, ...]:
 
 def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
     """Bring the sizes of mesh dims to a tuple of positive ints."""
-    given = (sizes,) if _is_int(sizes) else sizes
+    given = (sizes,) if is_int(sizes) else sizes
     if (
         not isinstance(given, Sequence)
         or not given
-        or not all(_is_int(size) and size > 0 for size in given)
+        or not all(is_int(size) and size > 0 for size in given)
     ):
         msg = f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
         raise MeshLayoutError(msg)
     return tuple(map(int, given))
 
 
-def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
-    """Bring the ordered global ranks of a mesh of *count* ranks to a list."""
+def as_list(ranks: object) -> list[Any]:
+    """Bring ordered global ranks, whatever holds them, to a list."""
     given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, AbstractSet)):
         msg = f"ranks {ranks!r} must be an ordered list of global ranks"
         raise MeshLayoutError(msg)
-    found = list(given)
+    return list(given)
+
+
+def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
+    """Bring the ordered global ranks of a mesh of *count* ranks to a list."""
+    found = as_list(ranks)
     allowed = f"give {count} different ints from 0 to {world_size - 1}"
-    if not all(_is_int(rank) and 0 <= rank < world_size for rank in found):
+    if not all(is_int(rank) and 0 <= rank < world_size for rank in found):
         msg = f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
         raise MeshLayoutError(msg)
     if len(set(found)) < len(found):
@@ -171,14 +176,14 @@ def as_group_options(
     return tuple(found.get(index, plain) for index in range(len(names)))
 
 
+def is_int(value: object) -> TypeGuard[int]:
+    """Return whether *value* is an int, or an int of numpy; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def world_is_fake() -> bool:
     """Return whether the default process group only pretends to communicate."""
     return dist.is_initialized() and "fake" in dist.get_backend()
-
-
-def _is_int(value: object) -> TypeGuard[int]:
-    """Return whether *value* is an int, or an int of numpy; True and False are none."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _index_of(key: object, names: Sequence[str | None]) -> int:

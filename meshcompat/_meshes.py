@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._errors import NotInMeshError, UnsupportedTorchError
+from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
 from meshcompat._views import View, making, remember, remembered
 
 if TYPE_CHECKING:
@@ -74,6 +74,28 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     return mesh
 
 
+def refuse_publish(view: View) -> None:
+    """Refuse to publish the flattened mesh of *view* where torch could only slice it wrong.
+
+    Raises:
+        MeshLayoutError: Up to 2.9, its dims do not lie side by side in the root.
+    """
+    if _eras.primitives().publishes_flattened() and run_of(view.root, view.dims) is None:
+        msg = (
+            f"mesh dims {view.names} do not lie side by side in the root "
+            f"{names_of(view.root.dims)}, and this torch would slice wrong ranks by the name of "
+            f"them flattened; leave publish out"
+        )
+        raise MeshLayoutError(msg)
+
+
+def publish_flat(root: Root, name: str) -> None:
+    """Write a flattened mesh into torch's registry where torch has one and it is not there."""
+    era = _eras.primitives()
+    if era.has_one_root() and name in root.flattened:
+        era.publish_flattened(root.mesh, name, root.flattened[name], ())
+
+
 def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     """Return the mesh from position *start* on, which this rank is not in."""
     ranks = root.ranks_of([dim.axes for dim in dims], start)
@@ -114,6 +136,13 @@ def native_dims(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
         else:
             return None
     return tuple(covered) if covered == sorted(set(covered)) else None
+
+
+def run_of(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
+    """Return the root's dims that *dims* cover, if these lie side by side; see `native_dims`."""
+    covered = native_dims(root, dims)
+    is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
+    return covered if is_run else None
 
 
 def relink(mesh: DeviceMesh) -> None:

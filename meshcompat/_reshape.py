@@ -9,7 +9,7 @@ from meshcompat import _groups, _layout
 from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._lookup import find_flat, once, view_of
-from meshcompat._meshes import flat_mesh, mesh_of, native_dims, relink
+from meshcompat._meshes import flat_mesh, mesh_of, relink, run_of
 from meshcompat._views import Dim, making
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
-    from meshcompat._views import View
+    from meshcompat._views import Root, View
 
 
 def flatten(
@@ -79,23 +79,17 @@ def flatten(
     made_with = asked if limit is not None else asked._replace(timeout=root.timeout)
     is_asked = backend_override is not None or limit is not None
     with making:
-        if len(view.dims) == 1 and view.dims[0].name == name:
-            _refuse_other_options(view.dims[0], made_with, is_asked=is_asked)
+        refuse_flatten(view, name, made_with, is_asked=is_asked)
+        if view.names == (name,):
             return mesh
-        _refuse_taken_name(view, name)
         known = find_flat(root, name)
         if known is not None:
-            _refuse_other_dims(known[0], axes)
-            _refuse_other_options(known[0], made_with, is_asked=is_asked)
             dim, flat = known
             relink(flat)
         else:
-            _refuse_disorder(view, axes)
             (group,) = _groups.serve(root, [(name, axes, made_with)], share=share_groups)
-            covered = native_dims(root, view.dims)
-            is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
             dim = Dim(name, axes, group)
-            flat = flat_mesh(root, dim, covered if is_run else None)
+            flat = flat_mesh(root, dim, run_of(root, view.dims))
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
 
 
@@ -174,6 +168,33 @@ def unflatten(
     return once(mesh, ("unflatten", index, sizes, names, options, share_groups), make)
 
 
+def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: bool) -> None:
+    """Refuse to flatten *view* under *name* where `flatten` must not; make nothing.
+
+    *made_with* is checked against a flattened mesh that is there only where *is_asked*.
+
+    Raises:
+        MeshLayoutError: See `flatten`.
+    """
+    if view.names == (name,):
+        _refuse_other_options(view.dims[0], made_with, is_asked=is_asked)
+        return
+    _refuse_taken_name(view, name)
+    axes = _layout.join(view.layouts)
+    known = find_flat(view.root, name)
+    if known is not None:
+        _refuse_other_dims(known[0], axes)
+        _refuse_other_options(known[0], made_with, is_asked=is_asked)
+    elif not _keeps_order(view.root, axes):
+        ordered = sorted(view.dims, key=_depth)
+        msg = (
+            f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
+            f"group would sort them, so mesh and group would disagree; select the dims in the "
+            f"order {tuple(dim.name for dim in ordered)} first"
+        )
+        raise MeshLayoutError(msg)
+
+
 def _flat_name(view: View, name: object) -> str:
     if name is not None:
         return as_name(name)
@@ -215,18 +236,11 @@ def _refuse_other_options(known: Dim, made_with: GroupOptions, *, is_asked: bool
         raise MeshLayoutError(msg)
 
 
-def _refuse_disorder(view: View, axes: Axes) -> None:
-    root = view.root
-    follows_root = axes == _layout.outermost_first(axes)
-    is_kept = follows_root if root.keeps_order else not root.descends(axes)
-    if not is_kept:
-        ordered = sorted(view.dims, key=_depth)
-        msg = (
-            f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
-            f"group would sort them, so mesh and group would disagree; select the dims in the "
-            f"order {tuple(dim.name for dim in ordered)} first"
-        )
-        raise MeshLayoutError(msg)
+def _keeps_order(root: Root, axes: Axes) -> bool:
+    """Return whether a process group has the ranks of *axes* in their order."""
+    if root.keeps_order:
+        return axes == _layout.outermost_first(axes)
+    return not root.descends(axes)
 
 
 def _depth(dim: Dim) -> int:
@@ -263,6 +277,13 @@ def _split(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
             f"mesh_sizes {sizes!r} do not divide mesh dim {view.dims[index].name!r}, which is "
             f"made of parts of sizes {tuple(part for part, _ in axes)}; give sizes that keep "
             f"these apart"
+        )
+        raise MeshLayoutError(msg)
+    if not all(_keeps_order(view.root, part) for part in parts):
+        msg = (
+            f"splitting mesh dim {view.dims[index].name!r} into sizes {sizes!r} gives ranks that "
+            f"do not ascend, and a process group would sort them, so mesh and group would "
+            f"disagree; split a mesh dim along which ranks ascend"
         )
         raise MeshLayoutError(msg)
     return parts

@@ -25,10 +25,12 @@ from meshcompat._meshes import relink, set_groups
 from meshcompat._views import Dim, Root, View, making, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._layout import Axes
 
 
 def init_device_mesh(
@@ -81,12 +83,13 @@ def init_device_mesh(
     shape = as_sizes(mesh_shape, "mesh_shape")
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(shape))
     limit = as_timeout(timeout)
-    _require_world()
+    order = ranks_in_world(shape, ranks)
     device = as_device_type(device_type)
-    order = _ranks(shape, ranks)
     labels = names or tuple(f"dim_{index}" for index in range(len(shape)))
     options = as_group_options(backend_override, labels, limit)
     era = _eras.primitives()
+    layouts = _layout.dims_of(shape)
+    refuse_descending(order, dict(zip(labels, layouts, strict=True)))
     with making:
         is_descending = any(a > b for a, b in itertools.pairwise(order))
         tensor = torch.tensor(order, dtype=torch.int).reshape(shape)
@@ -94,15 +97,6 @@ def init_device_mesh(
             device, tensor, names, keep_order=is_descending and era.orders_groups()
         )
         root = Root(mesh, timeout=limit)
-        layouts = _layout.dims_of(shape)
-        for label, axes in zip(labels, layouts, strict=True):
-            if root.descends(axes) and not root.keeps_order:
-                msg = (
-                    f"ranks {order} descend along mesh dim {label!r}, and torch "
-                    f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
-                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
-                )
-                raise MeshLayoutError(msg)
         _select_device(device)
         wanted = list(zip(labels, layouts, options, strict=True))
         groups = _groups.serve(root, wanted, share=True)
@@ -111,6 +105,46 @@ def init_device_mesh(
         remember(mesh, View(root, root.dims, mesh))
         relink(mesh)
     return mesh
+
+
+def ranks_in_world(shape: tuple[int, ...], ranks: object) -> list[int]:
+    """Return the ordered global ranks of a mesh of this shape, by default the whole world.
+
+    Raises:
+        MeshLayoutError: There is no world, or the shape does not fit.
+    """
+    _require_world()
+    count = math.prod(shape)
+    world_size = dist.get_world_size()
+    if ranks is not None:
+        return as_ranks(ranks, count, world_size)
+    if count != world_size:
+        msg = (
+            f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
+            f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
+        )
+        raise MeshLayoutError(msg)
+    return list(range(count))
+
+
+def refuse_descending(order: Sequence[int], dims: Mapping[str, Axes]) -> None:
+    """Refuse mesh dims along which ranks descend, where torch sorts the ranks of a group.
+
+    Raises:
+        MeshLayoutError: There is one, and this torch cannot keep its order.
+    """
+    if _eras.primitives().orders_groups() or sorted(order) == list(order):
+        return
+    for name, axes in dims.items():
+        for positions in _layout.cosets(axes, len(order)):
+            group = [order[position] for position in positions]
+            if group != sorted(group):
+                msg = (
+                    f"ranks {order} descend along mesh dim {name!r}, and torch "
+                    f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
+                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
+                )
+                raise MeshLayoutError(msg)
 
 
 def _require_world() -> None:
@@ -123,20 +157,6 @@ def _require_world() -> None:
         )
         raise MeshLayoutError(msg)
     dist.init_process_group()
-
-
-def _ranks(shape: tuple[int, ...], ranks: object) -> list[int]:
-    count = math.prod(shape)
-    world_size = dist.get_world_size()
-    if ranks is not None:
-        return as_ranks(ranks, count, world_size)
-    if count != world_size:
-        msg = (
-            f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
-            f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
-        )
-        raise MeshLayoutError(msg)
-    return list(range(count))
 
 
 def _select_device(device_type: str) -> None:

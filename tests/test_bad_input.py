@@ -25,6 +25,10 @@ RANK = 5  # at (1, 0, 1): no coordinate of the mesh is all zeros or all ones
 
 OF_A_MESH: dict[str, Callable[[object], object]] = {
     "concatenate": lambda mesh: mc.concatenate([mesh]),
+    "create_moe_mesh": lambda mesh: mc.create_moe_mesh(mesh, ep_shard_size=2, ep_size=2),
+    "create_ring_ulysses_mesh": lambda mesh: mc.create_ring_ulysses_mesh(
+        mesh, ring_degree=2, ulysses_degree=1
+    ),
     "flatten": lambda mesh: mc.flatten(mesh, "new"),
     "get_all_submeshes": lambda mesh: mc.get_all_submeshes(mesh, "tp"),
     "get_axis_names": mc.get_axis_names,
@@ -40,6 +44,7 @@ OF_A_MESH: dict[str, Callable[[object], object]] = {
     "is_member": mc.is_member,
     "layout_of": mc.layout_of,
     "register_axis": lambda mesh: mc.register_axis(mesh, "new", dist.group.WORLD),
+    "register_flattened_axes": lambda mesh: mc.register_flattened_axes(mesh, {"new": "tp"}),
     "same_root": lambda mesh: mc.same_root(mesh, mesh),
     "unflatten": lambda mesh: mc.unflatten(mesh, "tp", (2, 1), ("a", "b")),
 }
@@ -303,6 +308,16 @@ GROUPS = [
     wrong("from_group, unknown device", lambda w: mc.from_group(w.tp_group, "gpu"), "'gpu'", "'cpu'"),
 ]  # fmt: skip
 
+BUILDERS = [
+    wrong("create_device_meshes, no strategy", lambda _: mc.create_device_meshes(None, mc.ParallelismSizes(), world_size=8), "None", "'FSDP2Config'"),
+    wrong("create_fsdp2_device_mesh, does not divide", lambda _: mc.create_fsdp2_device_mesh(mc.ParallelismSizes(tp_size=3), world_size=8), "world_size 8", "1 * 1 * 3 = 3"),
+    wrong("create_megatron_fsdp_device_mesh, stages", lambda _: mc.create_megatron_fsdp_device_mesh(mc.ParallelismSizes(pp_size=2), world_size=8), "pp_size 2", "FSDP2"),
+    wrong("init_named_mesh, a name too few", lambda _: mc.init_named_mesh(mc.MeshSpec((2, 4), ("dp",))), "('dp',)", "2 names"),
+    wrong("create_moe_mesh, sizes", lambda w: mc.create_moe_mesh(w.mesh, ep_shard_size=3, ep_size=1), "3 * 1 = 3", "product is 4"),
+    unknown("create_ring_ulysses_mesh, no cp", lambda w: mc.create_ring_ulysses_mesh(w.mesh, ring_degree=2, ulysses_degree=1), "'cp'", HAS),
+    unknown("register_flattened_axes, unknown after a good one", lambda w: mc.register_flattened_axes(w.mesh, {"x": ("pp", "dp"), "y": ("pp", "cp")}), "'cp'", HAS),
+]  # fmt: skip
+
 TABLE = [
     *UNKNOWN_NAMES,
     *NAMES_THAT_DO_NOT_FIT,
@@ -312,6 +327,7 @@ TABLE = [
     *BACKENDS,
     *MESHES,
     *GROUPS,
+    *BUILDERS,
 ]
 
 

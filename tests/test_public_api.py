@@ -18,6 +18,17 @@ from meshcompat.testing import fake_world
 
 SIGNATURES = {
     "concatenate": "(meshes)",
+    "create_device_meshes": (
+        "(strategy_config, parallelism, *, world_size, timeout_minutes=None, ranks=None)"
+    ),
+    "create_fsdp2_device_mesh": "(parallelism, *, world_size, timeout_minutes=None, ranks=None)",
+    "create_megatron_fsdp_device_mesh": (
+        "(parallelism, *, world_size, timeout_minutes=None, ranks=None)"
+    ),
+    "create_moe_mesh": (
+        "(device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout_minutes=None, ranks=None)"
+    ),
+    "create_ring_ulysses_mesh": "(device_mesh, *, ring_degree, ulysses_degree)",
     "flatten": (
         "(mesh, mesh_dim_name=None, *, backend_override=None, timeout=None, share_groups=True)"
     ),
@@ -40,9 +51,13 @@ SIGNATURES = {
         "(device_type, mesh_shape, *, mesh_dim_names=None, backend_override=None, timeout=None, "
         "ranks=None)"
     ),
+    "init_named_mesh": "(spec, *, timeout_minutes=None, ranks=None)",
     "is_member": "(mesh)",
     "layout_of": "(mesh)",
     "register_axis": "(root, name, group)",
+    "register_flattened_axes": (
+        "(device_mesh, flattened_axes, *, timeout_minutes=None, publish=False)"
+    ),
     "same_root": "(a, b)",
     "unflatten": (
         "(mesh, mesh_dim, mesh_sizes, mesh_dim_names, *, backend_override=None, timeout=None, "
@@ -58,7 +73,16 @@ ERRORS = {
     "UnsupportedTorchError": (mc.MeshCompatError, RuntimeError),
     "UntestedTorchWarning": (UserWarning,),
 }
-OTHERS = {"MeshLayout", "__version__"}
+OTHERS = {
+    "DDPConfig",
+    "FSDP2Config",
+    "MegatronFSDPConfig",
+    "MeshAxisName",
+    "MeshLayout",
+    "MeshSpec",
+    "ParallelismSizes",
+    "__version__",
+}
 
 SOURCE = Path(mc.__file__).read_text(encoding="utf-8")
 

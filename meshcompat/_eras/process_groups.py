@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,9 +37,8 @@ def new_group(
     ranks: Sequence[int], made_with: GroupOptions, *, description: str, keep_order: bool
 ) -> ProcessGroup | None:
     """Return a new group of *ranks*, or None on the ranks outside."""
-    accepted = inspect.signature(dist.new_group).parameters
     extra: dict[str, Any] = {}
-    if "group_desc" in accepted:
+    if _describes_groups():
         extra["group_desc"] = description
     if keep_order:
         extra["sort_ranks"] = False
@@ -111,6 +111,12 @@ def gloo_backends() -> list[Any]:
             if type(backend).__name__ == "ProcessGroupGloo":
                 found.append(backend)
     return found
+
+
+@functools.cache
+def _describes_groups() -> bool:
+    """Return whether `new_group` takes a description, asked once for thousands of groups."""
+    return "group_desc" in inspect.signature(dist.new_group).parameters
 
 
 def _timeout(made_with: GroupOptions) -> timedelta | None:

@@ -6,6 +6,7 @@ No flattening, no root: a parent may itself be a child. 2.2 and 2.3 hash a mesh 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ def _tables() -> Any:
     return device_mesh._mesh_resources
 
 
+@functools.cache
 def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 

@@ -6,6 +6,7 @@ order of ranks in a group. Each is a probe below.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def publish_flattened(
     root._flatten_mapping[name] = mesh
 
 
+@functools.cache
 def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
 

@@ -1,0 +1,271 @@
+"""Root meshes from a spec, and second factorisations of their dims by the field's names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from meshcompat import _layout
+from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_sizes
+from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._errors import MeshLayoutError
+from meshcompat._lookup import view_of
+from meshcompat._meshes import mesh_of, publish_flat, refuse_publish
+from meshcompat._parallelism import MeshAxisName
+from meshcompat._reshape import flatten, refuse_flatten, unflatten
+from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending
+from meshcompat._select import get_flat_mesh, get_submesh
+from meshcompat._sizes import degree, minutes
+from meshcompat._views import Dim
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._parallelism import MeshSpec
+
+
+def init_named_mesh(
+    spec: MeshSpec,
+    *,
+    timeout_minutes: float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> DeviceMesh:
+    """Return the root mesh of a spec, with its flattened mesh dims.
+
+    The device type is that of the default process group's backend.
+
+    Args:
+        spec: Shape, names, and flattened mesh dims.
+        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        ranks: Ordered global ranks, for a mesh on part of the world.
+
+    Returns:
+        A root mesh of shape ``spec.shape``.
+
+    Raises:
+        MeshLayoutError: The spec contradicts itself, or does not fill the ranks.
+
+    Collective:
+        Yes: all ranks of the world, members of *ranks* or not.
+
+    Example:
+        >>> from meshcompat import MeshSpec, get_flat_mesh, init_named_mesh
+        >>> mesh = init_named_mesh(MeshSpec((2, 4), ("dp", "tp"), {"all": ("dp", "tp")}))
+        >>> get_flat_mesh(mesh, "all").size()
+        8
+    """
+    shape, names, flattened = _plain(spec)
+    limit = minutes(timeout_minutes)
+    order = ranks_in_world(shape, ranks)
+    layouts = dict(zip(names, _layout.dims_of(shape), strict=True))
+    joined = {
+        name: _layout.join(layouts[part] for part in parts) for name, parts in flattened.items()
+    }
+    refuse_descending(order, joined)
+    mesh = init_device_mesh(
+        mesh_device_type(), shape, mesh_dim_names=names, timeout=limit, ranks=order
+    )
+    register_flattened_axes(mesh, flattened, timeout_minutes=timeout_minutes)
+    return mesh
+
+
+def register_flattened_axes(
+    device_mesh: DeviceMesh,
+    flattened_axes: Mapping[str, Sequence[str]],
+    *,
+    timeout_minutes: float | None = None,
+    publish: bool = False,
+) -> None:
+    """Flatten mesh dims under new names, in the order given.
+
+    Args:
+        device_mesh: The root or any submesh.
+        flattened_axes: For each new name the mesh dims that it joins.
+        timeout_minutes: Timeout of new groups, in minutes; by default that of the mesh.
+        publish: Write the flattened meshes into torch's own registry too, for code that
+            finds them only by ``root[name]``; 2.2 to 2.4 have none. On torch 2.11 to 2.15
+            DTensor's redistribute of uneven shards then returns wrong values:
+            https://github.com/pytorch/pytorch/pull/194457.
+
+    Raises:
+        MeshDimError: A mesh dim to join is unknown.
+        MeshLayoutError: A name is taken, or dims are out of order; or, with *publish* on
+            2.5 to 2.9, dims do not lie side by side, where torch would slice wrong ranks.
+
+    Collective:
+        Yes, where a group is made: all ranks of the world, members of the mesh or not.
+
+    Example:
+        >>> from meshcompat import has_axis, init_device_mesh, register_flattened_axes
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> register_flattened_axes(mesh, {"world": ("dp", "tp")})
+        >>> has_axis(mesh, "world")
+        True
+    """
+    root = view_of(device_mesh).root
+    limit = minutes(timeout_minutes)
+    made_with = GroupOptions(timeout=limit or root.timeout)
+    parts = {
+        name: get_submesh(device_mesh, joined)
+        for name, joined in _plain_flattened(flattened_axes).items()
+    }
+    for name, part in parts.items():
+        refuse_flatten(view_of(part), name, made_with, is_asked=limit is not None)
+        if publish:
+            refuse_publish(view_of(part))
+    for name, part in parts.items():
+        flatten(part, name, timeout=limit)
+        if publish:
+            publish_flat(root, name)
+
+
+def create_moe_mesh(
+    device_mesh: DeviceMesh,
+    *,
+    ep_shard_size: int,
+    ep_size: int,
+    pp_size: int = 1,
+    timeout_minutes: float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> DeviceMesh:
+    """Return the expert mesh over all dims but ``pp``: one for each pipeline stage.
+
+    Args:
+        device_mesh: The root mesh, with a mesh dim ``pp`` where there are stages.
+        ep_shard_size: Ranks that shard the same experts.
+        ep_size: Ranks that the experts are spread over; varies fastest.
+        pp_size: Number of pipeline stages; above 1 it is checked against the mesh.
+        timeout_minutes: Timeout of the new groups, in minutes; by default that of the mesh.
+        ranks: The ranks that *device_mesh* was made of, checked against it.
+
+    Returns:
+        A mesh ``(ep_shard, ep)`` with the same root and its own groups.
+
+    Raises:
+        MeshLayoutError: The sizes do not multiply up to a stage, or *pp_size* or *ranks* is
+            not that of the mesh.
+
+    Collective:
+        Yes: all ranks of the world, members of the mesh or not.
+
+    Example:
+        >>> from meshcompat import create_moe_mesh, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("pp", "dp"))
+        >>> create_moe_mesh(mesh, ep_shard_size=2, ep_size=2, pp_size=2).mesh.tolist()
+        [[0, 1], [2, 3]]
+    """
+    names = tuple(name for name in view_of(device_mesh).names if name != MeshAxisName.PP)
+    if not names:
+        msg = (
+            f"{device_mesh!r} has no named mesh dims beside 'pp' to spread experts over; give "
+            f"mesh_dim_names to meshcompat.init_device_mesh"
+        )
+        raise MeshLayoutError(msg)
+    stage = view_of(get_submesh(device_mesh, names))
+    axes = _layout.join(stage.layouts)
+    sizes = (degree(ep_shard_size), degree(ep_size))
+    count = _layout.size_of(axes)
+    if math.prod(sizes) != count:
+        msg = (
+            f"ep_shard_size * ep_size = {sizes[0]} * {sizes[1]} = {math.prod(sizes)}, but mesh "
+            f"dims {names} have {count} ranks; give sizes whose product is {count}"
+        )
+        raise MeshLayoutError(msg)
+    stages = device_mesh.mesh.numel() // count
+    if degree(pp_size) not in {1, stages}:
+        msg = f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
+        raise MeshLayoutError(msg)
+    if ranks is not None and as_list(ranks) != device_mesh.mesh.flatten().tolist():
+        msg = f"ranks {ranks!r} are not those of the mesh; leave them out"
+        raise MeshLayoutError(msg)
+    # The joined dim is a stepping stone: nobody communicates over it, so it has no group.
+    joined = mesh_of(stage, (Dim(None, axes, None),))
+    experts = (MeshAxisName.EP_SHARD, MeshAxisName.EP)
+    return unflatten(joined, 0, sizes, experts, timeout=minutes(timeout_minutes))
+
+
+def create_ring_ulysses_mesh(
+    device_mesh: DeviceMesh, *, ring_degree: int, ulysses_degree: int
+) -> DeviceMesh:
+    """Return the ``cp`` mesh dim as two: ring attention outside, Ulysses inside.
+
+    Args:
+        device_mesh: A mesh with a mesh dim ``cp``, the root or any submesh.
+        ring_degree: Ranks of ring attention.
+        ulysses_degree: Ranks of Ulysses attention; varies fastest.
+
+    Returns:
+        A mesh ``(ring, ulysses)`` with the same root and its own groups.
+
+    Raises:
+        MeshDimError: There is no ``cp``.
+        MeshLayoutError: The degrees do not multiply up to its size.
+
+    Collective:
+        Yes, at the first such call: all ranks of the world, members of the mesh or not.
+
+    Example:
+        >>> from meshcompat import create_ring_ulysses_mesh, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "cp"))
+        >>> create_ring_ulysses_mesh(mesh, ring_degree=2, ulysses_degree=2).mesh.tolist()
+        [[0, 1], [2, 3]]
+    """
+    cp = get_flat_mesh(device_mesh, MeshAxisName.CP)
+    return unflatten(cp, 0, (ring_degree, ulysses_degree), ("ring", "ulysses"))
+
+
+def mesh_device_type() -> str:
+    """Return the device type that the default process group communicates on.
+
+    Before there is one, that of this machine.
+    """
+    has_cuda = torch.cuda.is_available()
+    if dist.is_initialized():
+        backend = dist.get_backend()
+        # A world made without naming a backend has NCCL for CUDA, and calls itself undefined.
+        has_cuda = has_cuda and ("nccl" in backend or backend == "undefined")
+    return "cuda" if has_cuda else "cpu"
+
+
+def validate_mesh_spec(spec: MeshSpec) -> None:
+    """Refuse a spec that contradicts itself.
+
+    Raises:
+        MeshLayoutError: It does.
+    """
+    _plain(spec)
+
+
+def _plain(spec: MeshSpec) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return shape, names and flattened axes of a spec in ints and plain strings, checked."""
+    shape = as_sizes(spec.shape, "shape")
+    names = as_new_names(spec.axes, len(shape))
+    flattened = _plain_flattened(spec.flattened_axes)
+    for name, joined in flattened.items():
+        places = [names.index(part) for part in joined if part in names]
+        if name in names or len(places) < len(joined):
+            msg = (
+                f"flattened axis {name!r} of {spec!r} needs a new name, and joins some of the "
+                f"mesh dims {names}, not {joined!r}"
+            )
+            raise MeshLayoutError(msg)
+        if places != sorted(places):
+            msg = f"flattened axis {name!r} of {spec!r} joins {joined!r} out of order; sort them"
+            raise MeshLayoutError(msg)
+    return shape, names, flattened
+
+
+def _plain_flattened(flattened_axes: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(flattened_axes, Mapping):
+        msg = (
+            f"flattened_axes {flattened_axes!r} must be a dict from each new name to the mesh "
+            f"dims that it joins"
+        )
+        raise MeshLayoutError(msg)
+    return {as_name(name): as_names(joined) for name, joined in flattened_axes.items()}

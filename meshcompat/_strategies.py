@@ -1,0 +1,222 @@
+"""The meshes that training strategies want: FSDP2 with HSDP, Megatron-FSDP, DDP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from meshcompat import _layout
+from meshcompat._arguments import as_list
+from meshcompat._errors import MeshLayoutError
+from meshcompat._named_meshes import create_moe_mesh, init_named_mesh
+from meshcompat._parallelism import MeshAxisName, MeshSpec
+from meshcompat._roots import ranks_in_world, refuse_descending
+from meshcompat._sizes import degrees_of, fill_world, require_size_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from meshcompat._parallelism import HasParallelismSizes
+    from meshcompat._sizes import Degrees
+
+PP, REPLICATE, SHARD = MeshAxisName.PP, MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD
+DP, CP, TP = MeshAxisName.DP, MeshAxisName.CP, MeshAxisName.TP
+EP_SHARD, EP = MeshAxisName.EP_SHARD, MeshAxisName.EP
+
+
+def create_device_meshes(
+    strategy_config: object,
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout_minutes: float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> tuple[DeviceMesh | None, DeviceMesh | None]:
+    """Return the device mesh and the expert mesh of a strategy.
+
+    The strategy is told by the name of its class, or of a class it derives from:
+    ``FSDP2Config``, ``MegatronFSDPConfig`` or ``DDPConfig``, ours or a framework's own.
+
+    Args:
+        strategy_config: An instance of a strategy's config class.
+        parallelism: Sizes, ours or any object with the same attributes.
+        world_size: Number of ranks in the world.
+        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        ranks: Ordered global ranks, for a model on part of the world; the sizes then fill
+            these ranks, and *world_size* may be their number.
+
+    Returns:
+        ``(device_mesh, moe_mesh)``; the second is None without expert parallelism, and both
+        are None for DDP.
+
+    Raises:
+        MeshLayoutError: The strategy is unknown, or cannot have these sizes.
+
+    Collective:
+        Yes: all ranks of the world, members of *ranks* or not.
+
+    Example:
+        >>> from meshcompat import FSDP2Config, ParallelismSizes, create_device_meshes
+        >>> sizes = ParallelismSizes(tp_size=2, ep_size=4)
+        >>> mesh, moe_mesh = create_device_meshes(FSDP2Config(), sizes, world_size=8)
+        >>> tuple(mesh.shape), moe_mesh.mesh.tolist()
+        ((1, 1, 4, 1, 2), [[0, 1, 2, 3], [4, 5, 6, 7]])
+    """
+    strategies = {"FSDP2Config", "MegatronFSDPConfig", "DDPConfig"}
+    names = [kind.__name__ for kind in type(strategy_config).__mro__]
+    strategy = next((name for name in names if name in strategies), None)
+    if strategy is None:
+        msg = (
+            f"unknown strategy config {strategy_config!r}: none of its classes {names} is called "
+            f"one of {sorted(strategies)}; pass a config of one of these strategies"
+        )
+        raise MeshLayoutError(msg)
+    if strategy == "FSDP2Config":
+        return create_fsdp2_device_mesh(
+            parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
+        )
+    if strategy == "MegatronFSDPConfig":
+        mesh = create_megatron_fsdp_device_mesh(
+            parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
+        )
+        return mesh, None
+    _refuse(strategy, degrees_of(parallelism), "dp_replicate", "tp", "pp", "cp", "ep")
+    return None, None
+
+
+def create_fsdp2_device_mesh(
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout_minutes: float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> tuple[DeviceMesh, DeviceMesh | None]:
+    """Return the root mesh of FSDP2, and the expert mesh where there are experts.
+
+    Args:
+        parallelism: Sizes; ``dp_size`` counts replicated and sharded ranks together.
+        world_size: Number of ranks in the world.
+        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        ranks: Ordered global ranks, for a model on part of the world.
+
+    Returns:
+        The root ``(pp, dp_replicate, dp_shard, cp, tp)`` with flattened ``dp``,
+        ``dp_shard_cp`` and ``dp_cp``; and ``(ep_shard, ep)`` for ``ep_size`` above 1, else
+        None.
+
+    Raises:
+        MeshLayoutError: The sizes do not fill the ranks, ``dp_replicate_size`` does not
+            divide ``dp_size`` or leaves nothing to shard, or ``ep_size`` does not divide
+            the ranks of a pipeline stage.
+
+    Collective:
+        Yes: all ranks of the world, members of *ranks* or not.
+
+    Example:
+        >>> from meshcompat import ParallelismSizes, create_fsdp2_device_mesh
+        >>> sizes = ParallelismSizes(dp_replicate_size=2, cp_size=2)
+        >>> mesh, _ = create_fsdp2_device_mesh(sizes, world_size=8)
+        >>> tuple(mesh.shape)
+        (1, 2, 2, 2, 1)
+    """
+    order = None if ranks is None else as_list(ranks)
+    sizes = degrees_of(parallelism)
+    pp, cp, tp = sizes.pp_size, sizes.cp_size, sizes.tp_size
+    dp = fill_world(sizes, _count(world_size, order), ("pp_size", "cp_size", "tp_size"))
+    replicate, ep = sizes.dp_replicate_size, sizes.ep_size
+    if dp % replicate:
+        msg = f"dp_replicate_size {replicate} does not divide dp_size {dp}; give a divisor of {dp}"
+        raise MeshLayoutError(msg)
+    if replicate != 1 and replicate >= dp:
+        msg = (
+            f"dp_replicate_size {replicate} leaves nothing of dp_size {dp} to shard; give a "
+            f"smaller divisor of {dp}, or use DDP"
+        )
+        raise MeshLayoutError(msg)
+    stage = dp * cp * tp
+    if stage % ep:
+        msg = (
+            f"ep_size {ep} does not divide dp_size * cp_size * tp_size = {dp} * {cp} * {tp} = "
+            f"{stage}; give a divisor of {stage}"
+        )
+        raise MeshLayoutError(msg)
+    spec = MeshSpec(
+        shape=(pp, replicate, dp // replicate, cp, tp),
+        axes=(PP, REPLICATE, SHARD, CP, TP),
+        flattened_axes={
+            DP: (REPLICATE, SHARD),
+            MeshAxisName.DP_SHARD_CP: (SHARD, CP),
+            MeshAxisName.DP_CP: (REPLICATE, SHARD, CP),
+        },
+    )
+    experts = zip((PP, EP_SHARD, EP), _layout.dims_of((pp, stage // ep, ep)), strict=True)
+    refuse_descending(ranks_in_world(spec.shape, order), dict(experts) if ep > 1 else {})
+    mesh = init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
+    if ep == 1:
+        return mesh, None
+    moe_mesh = create_moe_mesh(
+        mesh, ep_shard_size=stage // ep, ep_size=ep, pp_size=pp, timeout_minutes=timeout_minutes
+    )
+    return mesh, moe_mesh
+
+
+def create_megatron_fsdp_device_mesh(
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout_minutes: float | None = None,
+    ranks: Sequence[int] | None = None,
+) -> DeviceMesh:
+    """Return the root mesh of Megatron-FSDP.
+
+    Args:
+        parallelism: Sizes without pipeline and expert parallelism, and without replication.
+        world_size: Number of ranks in the world.
+        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        ranks: Ordered global ranks, for a model on part of the world.
+
+    Returns:
+        The root ``(dp, cp, tp)``, with flattened ``dp_cp`` where ``cp_size`` is above 1.
+
+    Raises:
+        MeshLayoutError: The sizes do not fill the ranks, or are of another parallelism.
+
+    Collective:
+        Yes: all ranks of the world, members of *ranks* or not.
+
+    Example:
+        >>> from meshcompat import ParallelismSizes, create_megatron_fsdp_device_mesh
+        >>> sizes = ParallelismSizes(cp_size=2, tp_size=2)
+        >>> mesh = create_megatron_fsdp_device_mesh(sizes, world_size=8)
+        >>> mesh.mesh_dim_names, tuple(mesh.shape)
+        (('dp', 'cp', 'tp'), (2, 2, 2))
+    """
+    order = None if ranks is None else as_list(ranks)
+    sizes = degrees_of(parallelism)
+    _refuse("MegatronFSDPConfig", sizes, "dp_replicate", "pp", "ep")
+    cp, tp = sizes.cp_size, sizes.tp_size
+    dp = fill_world(sizes, _count(world_size, order), ("cp_size", "tp_size"))
+    flattened: dict[str, tuple[str, ...]] = {MeshAxisName.DP_CP: (DP, CP)} if cp > 1 else {}
+    spec = MeshSpec((dp, cp, tp), (DP, CP, TP), flattened)
+    return init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
+
+
+def _refuse(strategy: str, sizes: Degrees, *kinds: str) -> None:
+    for kind in kinds:
+        require_size_one(strategy, getattr(sizes, f"{kind}_size"), f"{kind}_size")
+
+
+def _count(world_size: int, ranks: list[int] | None) -> int:
+    """Return how many ranks the sizes are to fill."""
+    if ranks is None or world_size == len(ranks):
+        return world_size
+    if dist.is_initialized() and world_size != dist.get_world_size():
+        msg = (
+            f"world_size {world_size!r} is neither that of the world, {dist.get_world_size()}, "
+            f"nor the number of ranks {ranks!r}, which is {len(ranks)}; give one of these"
+        )
+        raise MeshLayoutError(msg)
+    return len(ranks)

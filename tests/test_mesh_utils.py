@@ -1,0 +1,161 @@
+# ruff: noqa: SLF001  (the drop-in's public names begin with an underscore)
+"""The drop-in: the names, parameters and answers of the module that it stands in for."""
+
+import enum
+import inspect
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+import meshcompat as mc
+from meshcompat import mesh_utils
+from meshcompat.testing import each_rank, fake_world, recorded_groups
+
+SIGNATURES = {
+    "_MeshSpec": "shape, axes, flattened_axes=...",
+    "_create_device_meshes": (
+        "strategy_config, parallelism, *, world_size, timeout_minutes=None, ranks=None"
+    ),
+    "_create_fsdp2_device_mesh": "parallelism, *, world_size, timeout_minutes=None, ranks=None",
+    "_create_megatron_fsdp_device_mesh": (
+        "parallelism, *, world_size, timeout_minutes=None, ranks=None"
+    ),
+    "_create_moe_mesh": (
+        "device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout_minutes=None, ranks=None"
+    ),
+    "_degree": "value",
+    "_infer_dp_size": "dp_size, *, world_size, non_dp_size, expression, factors",
+    "_init_named_mesh": "spec, *, timeout_minutes=None, ranks=None",
+    "_mesh_device_type": "",
+    "_register_flattened_axes": (
+        "device_mesh, flattened_axes, *, timeout_minutes=None, publish=False"
+    ),
+    "_require_size_one": "strategy_name, size, feature_name",
+    "_unflatten_compat": "flat_mesh, axis, sizes, names, *, timeout_minutes=None",
+    "_validate_mesh_spec": "spec",
+    "create_ring_ulysses_mesh": "device_mesh, *, ring_degree, ulysses_degree",
+    "get_flat_mesh": "mesh, name",
+    "get_fsdp_dp_mesh": (
+        "mesh, dp_replicate_name='dp_replicate', dp_shard_cp_name='dp_shard_cp', *, "
+        "native_dims=False"
+    ),
+    "get_submesh": "mesh, names",
+}
+
+
+def written(signature):
+    """Return parameters and defaults as they are written, without types."""
+    parts = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        default = parameter.default
+        if default is parameter.empty:
+            parts.append(parameter.name)
+        else:
+            shown = repr(default) if isinstance(default, (str, int, type(None))) else "..."
+            parts.append(f"{parameter.name}={shown}")
+    return ", ".join(parts)
+
+
+def test_it_has_these_names_and_no_others():
+    assert sorted(mesh_utils.__all__) == sorted(SIGNATURES)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_it_has_these_parameters(name):
+    assert written(inspect.signature(getattr(mesh_utils, name))) == SIGNATURES[name]
+
+
+def test_its_functions_are_those_of_meshcompat():
+    assert mesh_utils._MeshSpec is mc.MeshSpec
+    for name in ("get_submesh", "get_flat_mesh", "get_fsdp_dp_mesh", "create_ring_ulysses_mesh"):
+        assert getattr(mesh_utils, name) is getattr(mc, name)
+    for name in ("create_device_meshes", "create_moe_mesh", "init_named_mesh"):
+        assert getattr(mesh_utils, f"_{name}") is getattr(mc, name)
+
+
+@pytest.mark.parametrize(
+    ("value", "degree"), [(4, 4), (1, 1), (0, 1), (-2, 1), (None, 1), ("2", 1), (True, 1)]
+)
+def test_a_degree_is_a_positive_int_else_one(value, degree):
+    assert mesh_utils._degree(value) == degree
+
+
+def test_a_given_dp_size_is_taken_as_it_is():
+    for dp_size in (2, 3):
+        found = mesh_utils._infer_dp_size(
+            dp_size, world_size=8, non_dp_size=4, expression="tp * cp", factors=(2, 2)
+        )
+        assert found == dp_size
+
+
+@pytest.mark.parametrize("dp_size", [None, 0, -1])
+def test_no_dp_size_is_inferred_from_the_world(dp_size):
+    found = mesh_utils._infer_dp_size(
+        dp_size, world_size=24, non_dp_size=6, expression="tp * cp", factors=(3, 2)
+    )
+    assert found == 4
+
+
+def test_a_world_that_does_not_divide_is_refused_with_the_product():
+    with pytest.raises(ValueError, match=r"world_size 8 .* tp \* cp = 3 \* 2 = 6"):
+        mesh_utils._infer_dp_size(
+            None, world_size=8, non_dp_size=6, expression="tp * cp", factors=(3, 2)
+        )
+
+
+def test_only_a_size_above_one_is_refused():
+    for size in (None, 0, -1, 1):
+        mesh_utils._require_size_one("ddp", size, "tensor parallelism")
+    with pytest.raises(ValueError, match="ddp cannot have tensor parallelism 2"):
+        mesh_utils._require_size_one("ddp", 2, "tensor parallelism")
+
+
+def test_unflatten_compat_splits_per_pipeline_stage_with_a_timeout_in_minutes():
+    for rank in each_rank(8):
+        mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("pp", "dp"))
+        with recorded_groups() as groups:
+            flat = mesh_utils.get_flat_mesh(mesh, "dp")
+            split = mesh_utils._unflatten_compat(
+                flat, 0, (2, 2), ("ep_shard", "ep"), timeout_minutes=5
+            )
+        first = rank // 4 * 4
+        assert split.mesh.tolist() == [[first, first + 1], [first + 2, first + 3]]
+        assert {record.timeout for record in groups} == {timedelta(minutes=5)}
+
+
+class MeshAxisName(str, enum.Enum):
+    """What a framework that moves over has of its own."""
+
+    DP_REPLICATE, DP_SHARD_CP, TP = "dp_replicate", "dp_shard_cp", "tp"
+
+
+@dataclass
+class ParallelismSizes:
+    dp_size: int | None = None
+    dp_replicate_size: int | None = None
+    tp_size: int = 1
+    pp_size: int = 1
+    cp_size: int = 1
+    ep_size: int = 1
+
+
+@dataclass
+class FSDP2Config:
+    sequence_parallel: bool = False
+
+
+def test_a_framework_moves_over_by_its_import():
+    with fake_world(16, rank=3):
+        sizes = ParallelismSizes(dp_replicate_size=2, tp_size=2, cp_size=2, ep_size=8)
+        mesh, experts = mesh_utils._create_device_meshes(FSDP2Config(), sizes, world_size=16)
+        hsdp = mesh_utils.get_submesh(mesh, (MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD_CP))
+        assert hsdp.mesh.tolist() == [[1, 3, 5, 7], [9, 11, 13, 15]]
+        assert mesh_utils.get_flat_mesh(hsdp, MeshAxisName.TP).mesh.tolist() == [2, 3]
+        again = mesh_utils.get_fsdp_dp_mesh(
+            mesh, MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD_CP
+        )
+        assert again is hsdp
+        assert experts.mesh.tolist() == [[*range(8)], [*range(8, 16)]]
