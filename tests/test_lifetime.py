@@ -253,6 +253,7 @@ def test_no_public_call_warns():
         mesh = ours()
         dp_tp = mc.get_submesh(mesh, ("dp", "tp"))
         fsdp_names = ("dp_replicate", "dp_shard", "cp")
+        sizes = mc.ParallelismSizes(tp_size=2)
         calls = {
             "init_device_mesh": lambda: mc.init_device_mesh(
                 "cpu", (2, 2), ranks=range(4), timeout=9
@@ -280,6 +281,25 @@ def test_no_public_call_warns():
             "layout_of": lambda: mc.layout_of(mesh),
             "from_group": lambda: mc.from_group(mc.get_group(mesh, "tp"), "cpu"),
             "register_axis": lambda: mc.register_axis(mesh, "all", dist.group.WORLD),
+            "register_flattened_axes": lambda: mc.register_flattened_axes(
+                mesh, {"b": ("pp", "tp")}
+            ),
+            "init_named_mesh": lambda: mc.init_named_mesh(mc.MeshSpec((8,), ("dp",))),
+            "create_moe_mesh": lambda: mc.create_moe_mesh(
+                mc.init_device_mesh("cpu", (8,), mesh_dim_names=("dp",)), ep_shard_size=2, ep_size=4
+            ),
+            "create_ring_ulysses_mesh": lambda: mc.create_ring_ulysses_mesh(
+                mc.init_device_mesh("cpu", (8,), mesh_dim_names=("cp",)),
+                ring_degree=4,
+                ulysses_degree=2,
+            ),
+            "create_fsdp2_device_mesh": lambda: mc.create_fsdp2_device_mesh(sizes, world_size=8),
+            "create_megatron_fsdp_device_mesh": lambda: mc.create_megatron_fsdp_device_mesh(
+                sizes, world_size=8
+            ),
+            "create_device_meshes": lambda: mc.create_device_meshes(
+                mc.FSDP2Config(), sizes, world_size=8
+            ),
         }
         for call in calls.values():
             call()

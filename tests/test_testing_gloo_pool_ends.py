@@ -355,17 +355,36 @@ def test_start_tells_why_a_module_cannot_be_preloaded():
     assert other.pids == ()
 
 
-def test_death_of_the_process_that_ranks_are_forked_from_is_told(pool):
-    pool.start()
-    pids = pool.pids
-    os.kill(parent_of(pids[0]), signal.SIGKILL)
-    assert wait_until_ended(pids) == []
-    with pytest.raises(RuntimeError, match="the process that ranks are forked from has ended"):
-        pool.run(dist.get_rank)
+def test_death_of_the_process_that_ranks_are_forked_from_is_told_and_mended(tmp_path):
+    # In a process of its own: all pools of a process share the one that is killed here.
+    done = run_script(
+        tmp_path / "caller.py",
+        """
+        import os
+        import signal
+        import time
+        from pathlib import Path
 
+        import torch.distributed as dist
 
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        from meshcompat.testing import GlooPool
+
+        if __name__ == "__main__":
+            with GlooPool(world_size=2) as pool:
+                pool.start()
+                stat = Path(f"/proc/{pool.pids[0]}/stat").read_text()
+                os.kill(int(stat.rpartition(")")[2].split()[1]), signal.SIGKILL)
+                while any(Path(f"/proc/{pid}").exists() for pid in pool.pids):
+                    time.sleep(0.02)
+                try:
+                    pool.run(dist.get_rank)
+                except RuntimeError as error:
+                    print(error)
+                print(pool.run(dist.get_rank))
+        """,
+    )
+    assert "the process that ranks are forked from has ended" in done.stdout
+    assert done.stdout.endswith("[0, 1]\n")
 
 
 def run_script(path, text):
