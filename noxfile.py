@@ -38,6 +38,7 @@ BACKEND = os.environ.get(
     "MESHCOMPAT_TORCH_BACKEND", "auto"
 )  # or cpu, default: where wheels of torch come from
 ORDINARY = "not gpu and not soak"
+SPREAD = ["-n2", "--dist=loadfile"]  # two workers: most tests wait for one core, or for ranks
 
 nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
 
@@ -68,8 +69,15 @@ def types(session: nox.Session) -> None:
 )
 def tests(session: nox.Session, name: str) -> None:
     """Run the tests on one row of ci/torch-matrix.toml, on CPU."""
-    with torch_environment(session, pinned(ROWS[name]), "test"), coverage_data(session, name):
-        session.run("coverage", "run", "-m", "pytest", "-m", ORDINARY, *session.posargs)
+    with torch_environment(session, pinned(ROWS[name]), "test"):
+        if name not in EDGE:
+            chosen = f"{ORDINARY} and not processes"
+            session.run("pytest", *SPREAD, "-m", chosen, *session.posargs)
+            return
+        # The edge rows reach every era, so that they tell the coverage of all.
+        with coverage_data(session, name):
+            command = ["coverage", "run", "-m", "pytest", *SPREAD]
+            session.run(*command, "-m", ORDINARY, *session.posargs)
 
 
 @nox.session
@@ -118,7 +126,7 @@ def wheel(session: nox.Session) -> None:
         package = f"meshcompat[cli] @ {built.as_uri()}"
         with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
             session.chdir(elsewhere)
-            session.run("pytest", "-m", ORDINARY, *session.posargs)
+            session.run("pytest", *SPREAD, "-m", f"{ORDINARY} and not processes", *session.posargs)
             session.chdir(ROOT)
 
 

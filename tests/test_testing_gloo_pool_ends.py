@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from meshcompat.testing import GlooPool, RankDied, RankError, RankFailure, RankTimeout
 
-pytestmark = pytest.mark.multiprocess
+pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

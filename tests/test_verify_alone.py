@@ -58,6 +58,7 @@ def test_verify_is_right_on_eight_ranks(capfd):
     assert captured.err == ""
 
 
+@pytest.mark.processes
 def test_verify_names_a_rank_with_a_wrong_sum():
     (failure,) = _failures(Fault("wrong", 3, "fsdp2/tp"))
     assert failure.message == (
@@ -65,6 +66,7 @@ def test_verify_names_a_rank_with_a_wrong_sum():
     )
 
 
+@pytest.mark.processes
 def test_verify_names_a_dead_rank_and_where_it_died_and_exits_with_1(capsys, monkeypatch):
     plain_verify = alone.verify
 
@@ -84,6 +86,7 @@ def test_verify_names_a_dead_rank_and_where_it_died_and_exits_with_1(capsys, mon
     assert "fsdp2 tp 0, 1 2 - FAILED" in printed
 
 
+@pytest.mark.processes
 def test_verify_names_a_stopped_rank_within_the_timeout_and_five_seconds():
     stopped_at = []
 
@@ -104,18 +107,21 @@ def test_verify_names_a_stopped_rank_within_the_timeout_and_five_seconds():
     )
 
 
+@pytest.mark.processes
 def test_verify_tells_the_error_of_a_rank():
     first, *_ = _failures(Fault("raise", 2, "expert/ep"))
     assert (first.kind, first.group) == ("error", (2, 3))
     assert "in the all-reduce on expert/ep, ranks 2, 3: " in first.message
 
 
+@pytest.mark.processes
 def test_verify_names_a_rank_that_is_counted_twice():
     roll = alone.verify(standard_plan(2), 60, reduce=Fault("twice", 1, "expert/ep"))
     (failure,) = failures_of(roll, "")
     assert "the sum came from ranks 2 x 0, 2 x 1, and should come from 0, 1" in failure.message
 
 
+@pytest.mark.processes
 def test_verify_names_a_rank_that_cannot_be_started():
     roll = alone.verify(standard_plan(2), 60, reduce=lambda *_: None)
     first, missing = failures_of(roll, "")
@@ -123,6 +129,7 @@ def test_verify_names_a_rank_that_cannot_be_started():
     assert missing.ranks == (1,)
 
 
+@pytest.mark.processes
 def test_ranks_leave_when_nobody_listens_to_them(tmp_path):
     ranks = alone.Ranks(standard_plan(2), 60, tmp_path, Fault("SIGSTOP", 0, "hsdp/dp_replicate"))
     ranks.start()
@@ -136,6 +143,7 @@ def test_ranks_leave_when_nobody_listens_to_them(tmp_path):
         ranks.kill()
 
 
+@pytest.mark.processes
 def test_ranks_that_start_after_the_end_are_ended(tmp_path):
     ranks = alone.Ranks(standard_plan(1), 60, tmp_path, None)
     ranks.is_over = True
@@ -146,6 +154,7 @@ def test_ranks_that_start_after_the_end_are_ended(tmp_path):
     assert ranks.processes[0].exitcode is not None
 
 
+@pytest.mark.processes
 def test_the_environment_is_left_as_it_was(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
@@ -161,6 +170,7 @@ def _wait_for(is_so):
     assert is_so()
 
 
+@pytest.mark.processes
 def test_verify_takes_any_shape_and_names(capsys):
     assert main(["verify", "--shape", "3,1", "--names", "x,dp_shard"]) == 0
     printed = capsys.readouterr().out
@@ -168,6 +178,7 @@ def test_verify_takes_any_shape_and_names(capsys):
     assert "All right" in printed
 
 
+@pytest.mark.processes
 def test_verify_is_right_on_one_rank(capsys):
     assert main(["verify", "-n", "1"]) == 0
     assert "1 rank," in capsys.readouterr().out

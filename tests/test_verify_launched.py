@@ -12,7 +12,7 @@ import pytest
 from meshcompat.verify import alone
 from tests.verify_faults import Fault, Launch, patient_timeout
 
-pytestmark = pytest.mark.multiprocess
+pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 
 TIMEOUT = patient_timeout()
 
