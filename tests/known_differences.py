@@ -90,14 +90,7 @@ KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
         (2, 4),
         "tests/test_builder_errors.py::test_a_published_axis_*",
         "torch has no registry of flattened meshes to publish in",
-        "https://github.com/pytorch/pytorch/pull/132632",
-    ),
-    KnownDifference(
-        (2, 2),
-        (2, 4),
-        "tests/test_builder_errors.py::test_publishing_dims_that_lie_apart_*",
-        "torch has no registry of flattened meshes to publish in",
-        "https://github.com/pytorch/pytorch/pull/132632",
+        "https://github.com/pytorch/pytorch/pull/133195",
     ),
     KnownDifference(
         (2, 4),
