@@ -37,7 +37,7 @@ NIGHTLY_INDEX = "https://download.pytorch.org/whl/nightly/cpu"
 BACKEND = os.environ.get(
     "MESHCOMPAT_TORCH_BACKEND", "auto"
 )  # or cpu, default: where wheels of torch come from
-ORDINARY = "not gpu and not soak"
+ORDINARY = "not gpu and not soak and not processes"
 SPREAD = ["-n2", "--dist=loadfile"]  # two workers: most tests wait for one core, or for ranks
 
 nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
@@ -70,14 +70,24 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, name: str) -> None:
     """Run the tests on one row of ci/torch-matrix.toml, on CPU."""
     with torch_environment(session, pinned(ROWS[name]), "test"):
-        chosen = ORDINARY if name == NEWEST else f"{ORDINARY} and not processes"
         if name not in EDGE:
-            session.run("pytest", *SPREAD, "-m", chosen, *session.posargs)
+            session.run("pytest", *SPREAD, "-m", ORDINARY, *session.posargs)
             return
         # The edge rows reach every era, so that they tell the coverage of all.
         with coverage_data(session, name):
             command = ["coverage", "run", "-m", "pytest", *SPREAD]
-            session.run(*command, "-m", chosen, *session.posargs)
+            session.run(*command, "-m", ORDINARY, *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def processes(session: nox.Session) -> None:
+    """Run the tests about processes that die, hang or leave, one after another, on the newest torch."""
+    with (
+        torch_environment(session, pinned(ROWS[NEWEST]), "test"),
+        coverage_data(session, "processes"),
+    ):
+        command = ["coverage", "run", "-m", "pytest", "-m", "processes and not soak"]
+        session.run(*command, *session.posargs)
 
 
 @nox.session
@@ -126,7 +136,7 @@ def wheel(session: nox.Session) -> None:
         package = f"meshcompat[cli] @ {built.as_uri()}"
         with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
             session.chdir(elsewhere)
-            session.run("pytest", *SPREAD, "-m", f"{ORDINARY} and not processes", *session.posargs)
+            session.run("pytest", *SPREAD, "-m", ORDINARY, *session.posargs)
             session.chdir(ROOT)
 
 
