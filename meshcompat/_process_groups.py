@@ -12,7 +12,7 @@ from meshcompat._arguments import as_device_type, as_name, as_names, as_new_name
 from meshcompat._errors import MeshLayoutError, NotInMeshError
 from meshcompat._lookup import find_flat, get_dim, group_in, view_of
 from meshcompat._meshes import flat_mesh, relink, set_groups
-from meshcompat._reshape import flatten
+from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import get_submesh
 from meshcompat._views import Dim, Group, Root, View, making, remember
 
@@ -53,7 +53,7 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
         [0, 1, 2, 3]
     """
     view = view_of(mesh)
-    dims = _in_root_order([get_dim(view, name) for name in as_names(names)])
+    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
     if len(dims) == 1:
         return group_in(view, dims[0])
     flat = flatten(get_submesh(mesh, tuple(dim.name or "" for dim in dims)))
@@ -85,7 +85,7 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
         [0, 1, 4, 5]
     """
     view = view_of(mesh)
-    dims = _in_root_order([get_dim(view, name) for name in as_names(names)])
+    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
     submesh = get_submesh(mesh, tuple(dim.name or "" for dim in dims))
     ranks: list[int] = submesh.mesh.flatten().tolist()
     return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
@@ -220,11 +220,6 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
         dim = Dim(wanted, axes, record)
         return flat_mesh(view.root, dim, covered if is_run else None)
-
-
-def _in_root_order(dims: list[Dim]) -> list[Dim]:
-    """Sort mesh dims by stride; a dim of size 1 may stand anywhere."""
-    return sorted(dims, key=lambda dim: -dim.axes[0][1] if dim.axes else 0)
 
 
 def _are_groups(groups: list[Any]) -> bool:

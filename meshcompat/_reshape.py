@@ -60,9 +60,9 @@ def flatten(
     Torch:
         From 2.5 to 2.8 torch accepts the name of a dim, and breaks every equal mesh. From
         2.11 a mesh that *torch* flattened makes DTensor's redistribute of uneven shards
-        return wrong values: https://github.com/pytorch/pytorch/pull/194457. So the flattened mesh is kept by
-        meshcompat, and is written to torch's registry on 2.5 to 2.9 only, where FSDP2 finds
-        it nowhere else.
+        return wrong values: https://github.com/pytorch/pytorch/pull/194457. So the flattened
+        mesh is kept by meshcompat, and is written to torch's registry on 2.5 to 2.9 only,
+        where FSDP2 finds it nowhere else.
 
     Example:
         >>> from meshcompat import flatten, get_submesh, init_device_mesh
@@ -186,11 +186,10 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
         _refuse_other_dims(known[0], axes)
         _refuse_other_options(known[0], made_with, is_asked=is_asked)
     elif not _keeps_order(view.root, axes):
-        ordered = sorted(view.dims, key=_depth)
         msg = (
             f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
             f"group would sort them, so mesh and group would disagree; select the dims in the "
-            f"order {tuple(dim.name for dim in ordered)} first"
+            f"order {tuple(dim.name for dim in in_root_order(view.dims))} first"
         )
         raise MeshLayoutError(msg)
 
@@ -243,8 +242,9 @@ def _keeps_order(root: Root, axes: Axes) -> bool:
     return not root.descends(axes)
 
 
-def _depth(dim: Dim) -> int:
-    return -dim.axes[0][1] if dim.axes else 0
+def in_root_order(dims: Sequence[Dim]) -> list[Dim]:
+    """Sort mesh dims by stride, largest first; a dim of size 1 may stand anywhere."""
+    return sorted(dims, key=lambda dim: -dim.axes[0][1] if dim.axes else 0)
 
 
 def _dim_index(view: View, mesh_dim: object) -> int:

@@ -26,7 +26,8 @@ A suite usually keeps one pool for the whole run::
     def test_all_reduce_sums_over_all_ranks(pool):
         assert pool.run(sum_of_ranks) == [28] * 8
 
-The kit needs torch and the standard library only; nothing else of the package imports it.
+The kit needs torch, the standard library, and of this package what reads torch's private state;
+nothing else of the package imports it.
 """
 
 from meshcompat.testing.fake_world import each_rank, fake_world, on_every_rank
