@@ -129,7 +129,8 @@ def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | 
         return None
     era = _eras.primitives()
     handles = era.group_handles(mesh) or []
-    if not era.has_one_root() and not _belong(handles, root):
+    belongs = era.root(mesh) is torch_root if era.has_one_root() else _belong(handles, root)
+    if not belongs:
         return None
     names = mesh.mesh_dim_names or (None,) * len(layouts)
     if root.is_member and root.position not in positions:

@@ -134,24 +134,24 @@ def publish_flattened(
     mesh: DeviceMesh,
     root_dims: tuple[int, ...],  # noqa: ARG001  (the layout says it)
 ) -> None:
-    root._flatten_mapping[name] = _as_torch_flattens(root, mesh)
+    root._flatten_mapping[name] = _as_torch_flattens(mesh)
 
 
-def _as_torch_flattens(root: DeviceMesh, mesh: DeviceMesh) -> DeviceMesh:
+def _as_torch_flattens(mesh: DeviceMesh) -> DeviceMesh:
     """Return *mesh* with the layout that torch's slicing expects of a flattened mesh.
 
     2.10 to 2.12 tell a dim from a tuple of dims by its type there, and nowhere else.
     """
     layout: Any = mesh._layout
     # torch: _MeshLayout.coalesce, since 2.10, gone in 2.13 - pytorch#181223
-    if not hasattr(layout, "coalesce") or root.get_coordinate() is None:
+    if not hasattr(layout, "coalesce") or mesh.get_coordinate() is None:
         return mesh
     twin = DeviceMesh(
-        root.device_type,
+        mesh.device_type,
         _layout=layout.coalesce(),
-        _rank_map=root._rank_map,
+        _rank_map=mesh._rank_map,
         mesh_dim_names=mesh.mesh_dim_names,
-        _root_mesh=root,
+        _root_mesh=root(mesh),
         _init_backend=False,
     )
     set_group_handles(twin, group_handles(mesh) or [])
