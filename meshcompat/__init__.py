@@ -21,6 +21,7 @@ from meshcompat._errors import (
 )
 
 if TYPE_CHECKING:
+    from meshcompat._agreement import unchecked
     from meshcompat._inspect import (
         get_axis_names,
         get_axis_size,
@@ -104,10 +105,12 @@ __all__ = [
     "register_axis",
     "register_flattened_axes",
     "same_root",
+    "unchecked",
     "unflatten",
 ]
 
 _ROOMS = {
+    "_agreement": ("unchecked",),
     "_inspect": (
         "get_axis_names",
         "get_axis_size",

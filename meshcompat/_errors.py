@@ -26,7 +26,8 @@ class MeshMismatchError(MeshCompatError, RuntimeError):
     """Ranks that ask for different meshes, or that do not come at all.
 
     Attributes:
-        rank: First rank that differs from rank 0, or None.
+        rank: First rank that differs from most ranks, or that did not come; None where the
+            store itself is gone.
         missing: Ranks that did not come before the timeout.
         descriptions: What the compared ranks asked for, by rank.
     """

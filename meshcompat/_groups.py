@@ -6,11 +6,12 @@ a key of this rank's own ranks would let ranks decide differently, and hang.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from meshcompat import _eras, _layout
+from meshcompat import _agreement, _eras, _layout, _release
 from meshcompat._eras import process_groups
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._views import Group
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from meshcompat._views import Root
 
 
+RANKS_IN_WORDS = 16
+"""How many ranks of a mesh are told one by one to ranks that disagree."""
+
+
 def serve(
     root: Root,
     dims: Sequence[tuple[str, Axes, GroupOptions]],
     *,
     share: bool,
+    call: str,
 ) -> list[Group]:
     """Return a group for each of *dims*, taking or making it.
 
@@ -35,10 +41,18 @@ def serve(
         dims: Name, axes and options of each mesh dim.
         share: Take any group of the root that serves. Otherwise only dims of size 1 and
             dims that span the world share.
+        call: The public function that asks, for ranks that disagree.
+
+    Raises:
+        MeshMismatchError: A group is to be made, and another rank asks for something else, or
+            does not come. Nothing was made.
 
     Collective:
         Yes, where a group is made: all ranks of the world, members of the root or not.
     """
+    if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
+        timeout = dims[0][2].timeout
+        _agreement.agree(_asked(root, dims, share=share, call=call), timeout)
     return [
         find(root, axes, made_with, share=share) or _make(root, name, axes, made_with, share=share)
         for name, axes, made_with in dims
@@ -100,3 +114,41 @@ def _make(root: Root, name: str, axes: Axes, made_with: GroupOptions, *, share: 
 def _keep(root: Root, group: Group) -> Group:
     root.groups.append(group)
     return group
+
+
+def _asked(
+    root: Root, dims: Sequence[tuple[str, Axes, GroupOptions]], *, share: bool, call: str
+) -> dict[str, str]:
+    """Describe what is about to be made so that equal words mean equal groups on all ranks."""
+    return {
+        "call": call,
+        "root": f"{root.shape} named {root.mesh.mesh_dim_names}",
+        "ranks": _ranks_in_words(root),
+        "dims": "; ".join(_dim_in_words(*dim) for dim in dims),
+        "share_groups": str(share),
+        "groups made before": str(process_groups.groups_made()),
+        "meshcompat": _release.own_version(),
+        "torch": ".".join(map(str, _release.minor_of(_release.installed_torch()) or ())),
+    }
+
+
+def _ranks_in_words(root: Root) -> str:
+    if root.is_range:
+        return f"0 to {root.size - 1}"
+    ranks = root.ranks_at(range(root.size))
+    if len(ranks) <= RANKS_IN_WORDS:
+        return str(ranks)
+    digest = hashlib.sha256(str(ranks).encode()).hexdigest()[:12]
+    return f"{ranks[:RANKS_IN_WORDS]} and {len(ranks) - RANKS_IN_WORDS} more ({digest})"
+
+
+def _dim_in_words(name: str, axes: Axes, made_with: GroupOptions) -> str:
+    strides = f" of (size, stride) {axes}" if axes else ""
+    words = [f"{name!r} of size {_layout.size_of(axes)}{strides}"]
+    if made_with.backend is not None:
+        words.append(f"backend {made_with.backend}")
+    if made_with.options is not None:
+        words.append(f"options {type(made_with.options).__name__}")
+    if made_with.timeout is not None:
+        words.append(f"timeout {made_with.timeout.total_seconds():g} s")
+    return " ".join(words)

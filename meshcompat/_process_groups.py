@@ -41,6 +41,7 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
         MeshLayoutError: Names repeat, dims overlap, or the name for a new flattened mesh is
             taken.
         NotInMeshError: This rank is outside the mesh; it has taken part all the same.
+        MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
     Collective:
         Yes, where a group is made: all ranks of the world, members of the mesh or not.

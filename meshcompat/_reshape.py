@@ -53,6 +53,7 @@ def flatten(
     Raises:
         MeshLayoutError: The name is taken, or the ranks would not ascend, which torch's
             process groups cannot keep.
+        MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
     Collective:
         Yes, where a group is made: all ranks of the world, members of the mesh or not.
@@ -87,7 +88,9 @@ def flatten(
             dim, flat = known
             relink(flat)
         else:
-            (group,) = _groups.serve(root, [(name, axes, made_with)], share=share_groups)
+            (group,) = _groups.serve(
+                root, [(name, axes, made_with)], share=share_groups, call="flatten"
+            )
             dim = Dim(name, axes, group)
             flat = flat_mesh(root, dim, run_of(root, view.dims))
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
@@ -129,6 +132,7 @@ def unflatten(
         MeshDimError: The mesh dim is unknown.
         MeshLayoutError: The sizes do not multiply up to ``s`` or do not divide its strides,
             or names repeat.
+        MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
     Collective:
         Yes, at the first such call: all ranks of the world, members of the mesh or not.
@@ -160,7 +164,7 @@ def unflatten(
 
     def make(view: View) -> DeviceMesh:
         wanted = list(zip(names, parts, options, strict=True))
-        groups = _groups.serve(view.root, wanted, share=share_groups)
+        groups = _groups.serve(view.root, wanted, share=share_groups, call="unflatten")
         new = tuple(map(Dim, names, parts, groups))
         dims = view.dims[:index] + new + view.dims[index + 1 :]
         return mesh_of(view, dims)

@@ -66,6 +66,7 @@ def init_device_mesh(
         MeshLayoutError: The arguments describe no mesh of this world, or *ranks* descend
             along a mesh dim where this torch cannot make a group in that order.
         MeshDimError: *backend_override* names an unknown mesh dim.
+        MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
     Collective:
         Yes: all ranks of the world, members of the mesh or not.
@@ -99,7 +100,7 @@ def init_device_mesh(
         root = Root(mesh, timeout=limit)
         _select_device(device)
         wanted = list(zip(labels, layouts, options, strict=True))
-        groups = _groups.serve(root, wanted, share=True)
+        groups = _groups.serve(root, wanted, share=True, call="init_device_mesh")
         root.dims = tuple(map(Dim, names or (None,) * len(shape), layouts, groups))
         set_groups(mesh, root, root.dims)
         remember(mesh, View(root, root.dims, mesh))

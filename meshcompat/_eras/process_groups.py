@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from torch.distributed import ProcessGroup
+    from torch.distributed import ProcessGroup, Store
 
 
 class GroupOptions(NamedTuple):
@@ -86,6 +86,29 @@ def splits_world(made_with: GroupOptions) -> bool:
     # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
     bound: str = world._get_backend(torch.device("cuda")).name()
     return made_with.backend in {None, bound}
+
+
+def default_store() -> Store | None:
+    """Return the store of the default process group, or None where it does not communicate."""
+    if "fake" in dist.get_backend():
+        return None
+    # torch: distributed_c10d._get_default_store, since before 2.2 - pytorch#88330
+    store: Store | None = distributed_c10d._get_default_store()
+    return store
+
+
+def read_all(store: Store, keys: Sequence[str]) -> list[str]:
+    """Return the values of keys that are there, in one operation where the store has one."""
+    if store.has_extended_api():
+        return [value.decode() for value in store.multi_get(list(keys))]
+    return [store.get(key).decode() for key in keys]
+
+
+def groups_made() -> int:
+    """Return how many process groups this rank counts, its own or not; torch names them by it."""
+    # torch: distributed_c10d._world.group_count, since before 2.2 - pytorch#88330
+    count: int = distributed_c10d._world.group_count
+    return count
 
 
 def are_options(value: object) -> bool:

@@ -1,0 +1,249 @@
+"""Ranks compare what they are about to create, so that a difference is an error and not a hang.
+
+Each comparison has keys of its own in the default store: one per rank, and one for the verdict.
+Every rank writes what it asks for; rank 0 waits for all, reads all, and writes the verdict; the
+others wait for it. Whoever waits in vain writes a verdict too, and the first one stands, so
+that no rank goes on to create groups which others have given up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import os
+import weakref
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+
+from meshcompat._eras import process_groups
+from meshcompat._errors import MeshMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch.distributed import ProcessGroup, Store
+
+VARIABLE = "MESHCOMPAT_CHECK"
+AGREED = "agreed"
+GRACE = timedelta(seconds=1)
+"""How much longer than rank 0 the others wait, so that it is rank 0 that names who is missing."""
+
+INSTANT = timedelta(milliseconds=20)
+"""How long to look for a key."""
+
+_is_unchecked = contextvars.ContextVar("meshcompat_unchecked", default=False)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Make meshes without comparing first what the ranks ask for.
+
+    Ranks that disagree then hang, or mix up their groups. All ranks must leave the check out of
+    the same calls: the others would wait for one that does, and name it missing. The
+    environment variable ``MESHCOMPAT_CHECK=off`` turns the check off for a whole process.
+
+    Yields:
+        None.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import init_device_mesh, unchecked
+        >>> with unchecked():
+        ...     mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+    """
+    token = _is_unchecked.set(True)
+    try:
+        yield
+    finally:
+        _is_unchecked.reset(token)
+
+
+def is_on() -> bool:
+    """Return whether ranks compare here: they do unless someone turned it off."""
+    return not _is_unchecked.get() and os.environ.get(VARIABLE, "on").lower() != "off"
+
+
+def agree(asked: Mapping[str, str], timeout: timedelta | None) -> None:
+    """Return when all ranks of the world ask for the same; create nothing.
+
+    Args:
+        asked: What this rank is about to create, in words.
+        timeout: How long to wait for the others; by default as long as the default group.
+
+    Raises:
+        MeshMismatchError: On every rank, where one asks for something else or does not come.
+
+    Collective:
+        Yes: all ranks of the world, through the default store. A rank does 4 store operations,
+        rank 0 does 8, however large the world is.
+    """
+    store = process_groups.default_store()
+    if store is None or not is_on() or dist.get_world_size() == 1:
+        return
+    limit = timeout or store.timeout
+    room = _room_of_this_world()
+    while True:
+        keys = room.next_keys()
+        verdict = _compare(store, keys, json.dumps(dict(asked)), limit)
+        if verdict is None:
+            room.clear(store)
+            return
+        others = verdict["asked"].values()
+        # The others gave up this comparison, and it was about something else: they are on.
+        if dist.get_rank() not in verdict["missing"] or dict(asked) in others:
+            raise _mismatch(verdict, limit)
+
+
+def _compare(store: Store, keys: _Keys, mine: str, limit: timedelta) -> dict[str, Any] | None:
+    """Return the verdict, or None where all ranks ask for the same."""
+    try:
+        store.set(keys.of(dist.get_rank()), mine)
+        verdict = _judge(store, keys, limit) if dist.get_rank() == 0 else _await(store, keys, limit)
+    except RuntimeError as error:
+        msg = (
+            f"the store of the default process group is gone ({error}): the process that serves "
+            f"it, rank 0 or the launcher, has ended; nothing was made. Start the job again"
+        )
+        raise MeshMismatchError(msg) from error
+    return None if verdict == AGREED else json.loads(verdict)
+
+
+def _judge(store: Store, keys: _Keys, limit: timedelta) -> str:
+    """Wait for all ranks and write the verdict, if nobody else has."""
+    everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
+    try:
+        store.wait(everyone, limit)
+        verdict = _verdict(process_groups.read_all(store, everyone))
+    except dist.DistStoreError:
+        verdict = _belated_verdict(store, keys)
+    return _first_word(store, keys, verdict)
+
+
+def _await(store: Store, keys: _Keys, limit: timedelta) -> str:
+    """Wait for the verdict; write one where none comes."""
+    try:
+        store.wait([keys.verdict], limit + GRACE)
+        return store.get(keys.verdict).decode()
+    except dist.DistStoreError:
+        return _first_word(store, keys, _belated_verdict(store, keys))
+
+
+def _first_word(store: Store, keys: _Keys, verdict: str) -> str:
+    """Write *verdict* where there is none, and return the one that stands."""
+    stands = store.compare_set(keys.decision, "", verdict).decode()
+    store.set(keys.verdict, stands)  # up to torch 2.3 `compare_set` wakes nobody who waits
+    return stands
+
+
+def _verdict(asked: Sequence[str]) -> str:
+    """Compare what all ranks ask for with what most of them do."""
+    usual = Counter(asked).most_common(1)[0][0]
+    culprit = next((rank for rank, words in enumerate(asked) if words != usual), None)
+    if culprit is None:
+        return AGREED
+    words = {rank: json.loads(asked[rank]) for rank in (asked.index(usual), culprit)}
+    agreeing = sum(each == usual for each in asked)
+    return json.dumps({"rank": culprit, "missing": [], "asked": words, "agreeing": agreeing})
+
+
+def _belated_verdict(store: Store, keys: _Keys) -> str:
+    """Say who has not come, or compare if all have, at the last moment."""
+    everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
+    missing = [rank for rank, key in enumerate(everyone) if not _has_key(store, key)]
+    if not missing:
+        return _verdict(process_groups.read_all(store, everyone))
+    mine = {dist.get_rank(): json.loads(store.get(keys.of(dist.get_rank())))}
+    return json.dumps({"rank": missing[0], "missing": missing, "asked": mine, "agreeing": 0})
+
+
+def _has_key(store: Store, key: str) -> bool:
+    try:
+        store.wait([key], INSTANT)  # torch 2.2 has no Store.check
+    except dist.DistStoreError:
+        return False
+    return True
+
+
+def _mismatch(verdict: Mapping[str, Any], limit: timedelta) -> MeshMismatchError:
+    asked = {int(rank): words for rank, words in verdict["asked"].items()}
+    descriptions = {rank: _in_words(words) for rank, words in asked.items()}
+    missing: tuple[int, ...] = tuple(verdict["missing"])
+    culprit: int = verdict["rank"]
+    lines = [f"  rank {rank}: {words}" for rank, words in descriptions.items()]
+    if missing:
+        head = (
+            f"rank {', '.join(map(str, missing))} did not come within {limit.total_seconds():g} s to make "
+            f"process groups with the others, who ask for"
+        )
+        advice = f"Nothing was made. See what rank {culprit} did instead"
+    else:
+        usual = next(rank for rank in asked if rank != culprit)
+        fields = [name for name in asked[usual] if asked[culprit].get(name) != asked[usual][name]]
+        head = (
+            f"rank {culprit} asks for other process groups than {verdict['agreeing']} of "
+            f"{dist.get_world_size()} ranks, of which rank {usual} is one; they differ in "
+            f"{', '.join(fields)}"
+        )
+        advice = "Nothing was made. Make the same calls in the same order on all ranks"
+    text = "\n".join([f"{head}:", *lines, advice])
+    return MeshMismatchError(text, rank=culprit, missing=missing, descriptions=descriptions)
+
+
+def _in_words(asked: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asked.items())
+
+
+class _Keys:
+    """The keys of one comparison."""
+
+    def __init__(self, prefix: str) -> None:
+        self.decision = f"{prefix}/decision"
+        self.verdict = f"{prefix}/verdict"
+        self._prefix = prefix
+
+    def of(self, rank: int) -> str:
+        return f"{self._prefix}/{rank}"
+
+
+class _Room:
+    """The comparisons of one default process group, counted by each rank on its own."""
+
+    def __init__(self, world: ProcessGroup, number: int) -> None:
+        self.world = weakref.ref(world)
+        self.number = number
+        self._calls = 0
+        self._used: list[_Keys] = []
+
+    def next_keys(self) -> _Keys:
+        self._calls += 1
+        self._used.append(_Keys(f"meshcompat/{self.number}/{self._calls}"))
+        return self._used[-1]
+
+    def clear(self, store: Store) -> None:
+        """Delete the keys of all comparisons but the last: every rank has done with those."""
+        for keys in self._used[:-1]:
+            store.delete_key(keys.of(dist.get_rank()))
+            if dist.get_rank() == 0:
+                store.delete_key(keys.decision)
+                store.delete_key(keys.verdict)
+        del self._used[:-1]
+
+
+_rooms: list[_Room] = []
+
+
+def _room_of_this_world() -> _Room:
+    """Return the room of the default process group.
+
+    Worlds are numbered, because a launcher's store outlives them with all its keys.
+    """
+    world: Any = dist.group.WORLD
+    if not _rooms or _rooms[0].world() is not world:
+        _rooms[:] = [_Room(world, _rooms[0].number + 1 if _rooms else 0)]
+    return _rooms[0]

@@ -1,0 +1,201 @@
+"""Ranks that ask for different groups, or do not come, get an error that says who; nothing is made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import device_mesh
+
+import meshcompat as mc
+from meshcompat._eras import process_groups
+from meshcompat.testing import recorded_groups
+
+pytestmark = pytest.mark.multiprocess
+
+NAMES = ("pp", "dp", "tp")
+ODD = 5
+
+
+def make_root(shape=(2, 2, 2), names=NAMES, **options):
+    return mc.init_device_mesh("cpu", shape, mesh_dim_names=names, **options)
+
+
+def make_flat(root, names=("pp", "dp"), name="flat", **options):
+    return mc.flatten(mc.get_submesh(root, names), name, **options)
+
+
+# What all ranks but one ask for, what that one asks for, and what the error says differs.
+DISAGREEMENTS = {
+    "shape": (lambda _: make_root((4, 2, 1)), lambda _: make_root((2, 4, 1)), "root, dims"),
+    "names": (lambda _: make_root(), lambda _: make_root(names=("pp", "tp", "dp")), "root, dims"),
+    "ranks": (
+        lambda _: make_root((2, 2), ("dp", "tp"), ranks=[0, 1, 2, 3]),
+        lambda _: make_root((2, 2), ("dp", "tp"), ranks=[4, 5, 6, 7]),
+        "ranks",
+    ),
+    "timeout": (lambda _: make_root(timeout=9), lambda _: make_root(timeout=8), "dims"),
+    "name of the flattened dim": (make_flat, lambda root: make_flat(root, name="other"), "dims"),
+    "flattened dims": (make_flat, lambda root: make_flat(root, ("dp", "tp")), "dims"),
+    "operation": (
+        make_flat,
+        lambda root: mc.unflatten(root, "tp", (2, 1), ("inner", "one")),
+        "call, dims, share_groups",
+    ),
+    "sharing": (make_flat, lambda root: make_flat(root, share_groups=False), "share_groups"),
+    "a call less": (lambda root: (make_flat(root), make_root()), lambda _: make_root(), "call"),
+}
+
+
+def attempt(call, *arguments):
+    """Return the error of a call, the groups that it asked for, and how long it took."""
+    start = time.monotonic()
+    error = None
+    with recorded_groups() as groups:
+        try:
+            call(*arguments)
+        except mc.MeshMismatchError as caught:
+            error = caught
+    return error, len(groups), time.monotonic() - start
+
+
+def sums_are_right():
+    """Make a mesh as everybody does, and add up the ranks of its groups."""
+    root = make_root()
+    flat = make_flat(root, ("pp", "tp"), "next")
+    found = torch.tensor(dist.get_rank())
+    dist.all_reduce(found, group=flat.get_group())
+    return found.item() == sum(mc.get_ranks(flat, "next"))
+
+
+def disagree(case, odd):
+    usual, other, _ = DISAGREEMENTS[case]
+    root = make_root()
+    error, made, _ = attempt(other if dist.get_rank() == odd else usual, root)
+    words = (str(error), error.rank, error.missing, tuple(error.descriptions))
+    return words, made, sums_are_right()
+
+
+@pytest.mark.parametrize("odd", [0, ODD])
+@pytest.mark.parametrize("case", DISAGREEMENTS)
+def test_every_rank_hears_who_differs_and_the_next_call_works(pool, case, odd):
+    found = pool.run(disagree, case, odd)
+    reference = 1 if odd == 0 else 0
+    for (message, culprit, missing, described), made, right in found:
+        assert (culprit, missing, set(described)) == (odd, (), {odd, reference})
+        assert f"rank {odd} asks for other process groups than 7 of 8 ranks" in message
+        assert f"they differ in {DISAGREEMENTS[case][2]}" in message
+        assert (made, right) == (0, True)
+
+
+def meet_after_torch_made_a_mesh_on_its_members():
+    if dist.get_rank() < 2:
+        device_mesh.DeviceMesh("cpu", [0, 1])
+    error, made, _ = attempt(make_root)
+    return str(error), error.rank, made
+
+
+def test_groups_that_only_some_ranks_made_are_seen_before_they_mix_up_others(pool):
+    """torch names a group by how many it counts: the next mesh can return wrong sums."""
+    for message, culprit, made in pool.run(meet_after_torch_made_a_mesh_on_its_members):
+        assert (culprit, made) == (0, 0)
+        assert "they differ in groups made before" in message
+
+
+def come_late(late, seconds, timeout):
+    root = make_root(timeout=timeout)
+    dist.barrier()
+    if dist.get_rank() == late:
+        time.sleep(seconds)
+    error, made, took = attempt(make_flat, root)
+    told = None if error is None else (str(error), error.rank, error.missing)
+    return told, made, took, sums_are_right()
+
+
+@pytest.mark.parametrize("late", [0, ODD])
+def test_a_rank_that_comes_too_late_is_named_on_all_ranks(pool, late):
+    found = pool.run(come_late, late, 3.5, 0.5)
+    for rank, (told, made, took, right) in enumerate(found):
+        message, culprit, missing = told
+        assert (culprit, missing, made, right) == (late, (late,), 0, True)
+        assert f"rank {late} did not come within 0.5 s" in message
+        assert took < (1 if rank == late else 5.5)
+
+
+@pytest.mark.parametrize("late", [0, ODD])
+def test_a_rank_that_comes_late_but_in_time_is_waited_for(pool, late):
+    for told, made, _, right in pool.run(come_late, late, 0.5, 20):
+        assert (told, made > 0, right) == (None, True, True)
+
+
+def leave_one_out(absent):
+    root = make_root(timeout=0.5)
+    error = None
+    if dist.get_rank() == absent:
+        time.sleep(3.5)  # the others have given up by then
+    else:
+        error, _, _ = attempt(make_flat, root)
+    return error and error.missing, sums_are_right()
+
+
+@pytest.mark.parametrize("absent", [0, ODD])
+def test_a_rank_that_left_a_call_out_can_go_on_with_the_next(pool, absent):
+    for rank, (missing, right) in enumerate(pool.run(leave_one_out, absent)):
+        assert (missing, right) == (None if rank == absent else (absent,), True)
+
+
+class CountingStore:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store):
+        self.store = store
+        self.timeout = store.timeout
+        self.count = Counter()
+
+    def has_extended_api(self):
+        return self.store.has_extended_api()
+
+    def __getattr__(self, name):
+        self.count[name] += 1
+        return getattr(self.store, name)
+
+
+def count_operations(calls, *, unchecked=False):
+    counting = CountingStore(process_groups.default_store())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process_groups, "default_store", lambda: counting)
+        if unchecked:
+            patch.setenv("MESHCOMPAT_CHECK", "off")
+        for _ in range(calls):
+            make_root()
+    return dict(counting.count)
+
+
+def test_a_comparison_costs_a_constant_number_of_store_operations(pool):
+    first, *others = pool.run(count_operations, 10)
+    on_rank_0 = {"set": 20, "wait": 10, "multi_get": 10, "compare_set": 10, "delete_key": 27}
+    assert first == on_rank_0
+    for count in others:
+        assert count == {"set": 10, "wait": 10, "get": 10, "delete_key": 9}
+
+
+def test_nothing_is_compared_where_the_environment_says_so(pool):
+    assert pool.run(count_operations, 3, unchecked=True) == [{}] * 8
+
+
+def make_unchecked():
+    counting = CountingStore(process_groups.default_store())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process_groups, "default_store", lambda: counting)
+        with mc.unchecked():
+            make_root()
+        inside = sum(counting.count.values())
+        make_root()
+    return inside, sum(counting.count.values()) > 0
+
+
+def test_nothing_is_compared_inside_unchecked(pool):
+    assert pool.run(make_unchecked) == [(0, True)] * 8
