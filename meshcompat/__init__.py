@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         MeshSpec,
         ParallelismSizes,
     )
+    from meshcompat._plain_data import mesh_from_dict, mesh_to_dict
     from meshcompat._process_groups import from_group, get_group, get_ranks, register_axis
     from meshcompat._reshape import flatten, unflatten
     from meshcompat._roots import init_device_mesh
@@ -102,6 +103,8 @@ __all__ = [
     "init_named_mesh",
     "is_member",
     "layout_of",
+    "mesh_from_dict",
+    "mesh_to_dict",
     "register_axis",
     "register_flattened_axes",
     "same_root",
@@ -136,6 +139,7 @@ _ROOMS = {
         "MeshSpec",
         "ParallelismSizes",
     ),
+    "_plain_data": ("mesh_from_dict", "mesh_to_dict"),
     "_process_groups": ("from_group", "get_group", "get_ranks", "register_axis"),
     "_reshape": ("flatten", "unflatten"),
     "_roots": ("init_device_mesh",),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from datetime import timedelta
 
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
@@ -30,6 +32,11 @@ ATTRIBUTE = "_meshcompat"
 
 making = threading.RLock()
 """Held while meshes and groups are made, so that all threads get the same objects."""
+
+
+_roots: list[weakref.ref[Root]] = []
+_made_in: weakref.WeakKeyDictionary[ProcessGroup, Counter[Hashable]] = weakref.WeakKeyDictionary()
+"""How many roots of each kind were made in a default process group."""
 
 
 class Group:
@@ -77,7 +84,14 @@ class Root:
         self.flattened: dict[str, DeviceMesh] = {}
         self.published: dict[str, tuple[Dim, tuple[int, ...]]] = {}
         self.made: dict[Hashable, DeviceMesh] = {}
-        self.world = weakref.ref(dist.group.WORLD)
+        world: Any = dist.group.WORLD
+        self.world = weakref.ref(world)
+        self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, tuple(ranks.tolist()))
+        made = _made_in.setdefault(world, Counter())
+        self.number = made[self.kind]
+        made[self.kind] += 1
+        _roots[:] = [known for known in _roots if known() is not None]
+        _roots.append(weakref.ref(self))
 
     @property
     def is_alive(self) -> bool:
@@ -143,9 +157,12 @@ class View:
         self.elsewhere = elsewhere
         self.made: dict[Hashable, DeviceMesh] = {}
 
-    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[()]]:
-        """Travel as an empty dict: a copied or loaded mesh is looked at afresh."""
-        return (dict, ())
+    def reduce_mesh(self, protocol: int) -> tuple[Any, tuple[dict[str, Any]]]:  # noqa: ARG002
+        """Say how to pickle and copy the mesh: as plain data, not with torch's private state."""
+        # The one arrow upwards: reading back takes meshes, and they take views.
+        from meshcompat import _travel  # noqa: PLC0415
+
+        return (_travel.from_plain, (_travel.to_plain(self),))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,9 +186,16 @@ class View:
 
 
 def remember(mesh: DeviceMesh, view: View) -> View:
-    """Keep *view* on *mesh*."""
+    """Keep *view* on *mesh*, which then travels as the view says."""
     mesh.__dict__[ATTRIBUTE] = view
+    mesh.__dict__["__reduce_ex__"] = view.reduce_mesh
     return view
+
+
+def live_roots() -> list[Root]:
+    """Return the roots of this world that somebody still has."""
+    known = [reference() for reference in _roots]
+    return [root for root in known if root is not None and root.dims and root.is_alive]
 
 
 def remembered(mesh: object) -> View | None:

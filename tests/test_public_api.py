@@ -54,11 +54,14 @@ SIGNATURES = {
     "init_named_mesh": "(spec, *, timeout_minutes=None, ranks=None)",
     "is_member": "(mesh)",
     "layout_of": "(mesh)",
+    "mesh_from_dict": "(data)",
+    "mesh_to_dict": "(mesh)",
     "register_axis": "(root, name, group)",
     "register_flattened_axes": (
         "(device_mesh, flattened_axes, *, timeout_minutes=None, publish=False)"
     ),
     "same_root": "(a, b)",
+    "unchecked": "()",
     "unflatten": (
         "(mesh, mesh_dim, mesh_sizes, mesh_dim_names, *, backend_override=None, timeout=None, "
         "share_groups=False)"

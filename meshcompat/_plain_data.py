@@ -1,0 +1,66 @@
+"""Meshes written as plain data and read back, for checkpoints and other files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshcompat import _travel
+from meshcompat._lookup import view_of
+from meshcompat._views import making
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+def mesh_to_dict(mesh: DeviceMesh) -> dict[str, Any]:
+    """Return *mesh* in dicts, lists, strings and integers, fit for JSON.
+
+    `pickle`, `torch.save` and `copy.deepcopy` write the same of every mesh that meshcompat made
+    or has seen, instead of torch's private state, which another release cannot read.
+
+    Args:
+        mesh: The root or any submesh.
+
+    Returns:
+        Device type, shape, names and ranks of the root, and the mesh dims by name and layout.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_submesh, init_device_mesh, mesh_to_dict
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> mesh_to_dict(get_submesh(mesh, "tp"))["dims"]
+        [['tp', [[4, 1]]]]
+    """
+    return _travel.to_plain(view_of(mesh))
+
+
+def mesh_from_dict(data: object) -> DeviceMesh:
+    """Return the mesh that `mesh_to_dict` wrote, in this world or in another one.
+
+    The root must be there: one of the same device type, shape, names and ranks, made as often
+    before as where the mesh was written. So must its mesh dims: flatten and unflatten first.
+
+    Args:
+        data: What `mesh_to_dict` returned, also after JSON.
+
+    Returns:
+        The mesh of the ranks that were written, on the live root with the groups it has. A rank
+        that is not among these ranks gets a mesh whose coordinate is None.
+
+    Raises:
+        MeshLayoutError: *data* is no mesh, or no live root has these mesh dims.
+
+    Collective:
+        No, and no process group is made.
+
+    Example:
+        >>> from meshcompat import get_submesh, init_device_mesh, mesh_from_dict, mesh_to_dict
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> tp = get_submesh(mesh, "tp")
+        >>> mesh_from_dict(mesh_to_dict(tp)) is tp
+        True
+    """
+    with making:
+        return _travel.from_plain(data)

@@ -1,0 +1,135 @@
+"""A mesh as plain data, and back: what a pickle of one holds, whatever torch wrote and reads it.
+
+Plain data names the root by what all ranks know of it, and the mesh dims by name and layout. Read
+back, it is the mesh of the live root that fits, with the groups that are there: reading makes no
+process group, so it is no collective.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from meshcompat import _layout
+from meshcompat._errors import MeshLayoutError
+from meshcompat._meshes import inert_mesh, mesh_of, relink
+from meshcompat._views import ATTRIBUTE, Dim, Root, View, live_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.distributed.device_mesh import DeviceMesh
+
+FORMAT = 1
+
+
+def to_plain(view: View) -> dict[str, Any]:
+    """Return the mesh of *view* in dicts, lists, strings and integers."""
+    root = view.root
+    start = _layout.start_of(_layout.join(view.layouts), view.position)
+    return {
+        "format": FORMAT,
+        "root": _plain_root(root),
+        "number": root.number,
+        "dims": [_plain_dim(dim) for dim in view.dims],
+        "start": start,
+    }
+
+
+def from_plain(data: object) -> DeviceMesh:
+    """Return the mesh that `to_plain` wrote, on a live root; the name of this is in pickles.
+
+    Raises:
+        MeshLayoutError: *data* is none of ours, or no live root has these mesh dims.
+    """
+    if not dist.is_initialized():
+        msg = (
+            "a mesh is read onto the living process groups of its world; call "
+            "torch.distributed.init_process_group and make its root mesh first"
+        )
+        raise MeshLayoutError(msg)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        msg = (
+            f"{data!r} is no mesh as this meshcompat writes one, with format {FORMAT}; pass what "
+            f"meshcompat.mesh_to_dict returned"
+        )
+        raise MeshLayoutError(msg)
+    root = _find_root(data)
+    dims = _find_dims(root, data.get("dims"))
+    start = data.get("start")
+    axes = _layout.join(dim.axes for dim in dims)
+    is_start = type(start) is int and 0 <= start < root.size
+    is_apart = _layout.complement(axes, root.size) is not None
+    if not is_start or not is_apart or _layout.start_of(axes, start) != start:
+        msg = f"{data!r} has mesh dims that overlap, or starts at no mesh of them"
+        raise MeshLayoutError(msg)
+    if _layout.start_of(axes, root.position) == start:
+        found = _made(root, dims) or mesh_of(_view(root.mesh), dims)
+        relink(found)
+        return found
+    return inert_mesh(root, dims, start)
+
+
+def _find_root(data: dict[str, Any]) -> Root:
+    """Return the only living root of this kind, or the one with this number."""
+    wanted, number = data.get("root"), data.get("number")
+    living = live_roots()
+    alike = [root for root in living if _plain_root(root) == wanted]
+    chosen = alike if len(alike) == 1 else [root for root in alike if root.number == number]
+    if not chosen:
+        msg = (
+            f"the mesh belongs to root mesh {wanted!r}, the one with number {number!r} if there "
+            f"are several, and the live ones are {[_plain_root(root) for root in living]}; make "
+            f"the root first, as it was made before the mesh was written"
+        )
+        raise MeshLayoutError(msg)
+    return chosen[0]
+
+
+def _find_dims(root: Root, wanted: object) -> tuple[Dim, ...]:
+    """Return the living mesh dims: the root's own, flattened ones, those of other views."""
+    known = list(_known_dims(root))
+    plain = [_plain_dim(dim) for dim in known]
+    if not isinstance(wanted, list) or not wanted or any(dim not in plain for dim in wanted):
+        msg = (
+            f"the mesh has mesh dims {wanted!r}, and its root has {plain}; flatten or unflatten "
+            f"as it was done before the mesh was written"
+        )
+        raise MeshLayoutError(msg)
+    return tuple(known[plain.index(dim)] for dim in wanted)
+
+
+def _known_dims(root: Root) -> Iterator[Dim]:
+    yield from root.dims
+    for mesh in (*root.flattened.values(), *root.made.values()):
+        yield from _view(mesh).dims
+
+
+def _made(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh | None:
+    return next((mesh for mesh in root.made.values() if _view(mesh).dims == dims), None)
+
+
+def _view(mesh: DeviceMesh) -> View:
+    view: View = mesh.__dict__[ATTRIBUTE]  # a root keeps only meshes that have one
+    return view
+
+
+def _plain_root(root: Root) -> dict[str, Any]:
+    names = root.mesh.mesh_dim_names
+    return {
+        "device_type": root.mesh.device_type,
+        "shape": list(root.shape),
+        "names": None if names is None else list(names),
+        "ranks": None if root.is_range else root.ranks_at(range(root.size)),
+    }
+
+
+def _plain_dim(dim: Dim) -> list[Any]:
+    return [dim.name, [list(axis) for axis in dim.axes]]
+
+
+# torch.load(weights_only=True) reads what is allowed by name; since 2.4, before that it cannot.
+if hasattr(torch.serialization, "add_safe_globals"):
+    torch.serialization.add_safe_globals([from_plain])

@@ -1,0 +1,240 @@
+"""A mesh is written as plain data, the same on every release, and read back onto live groups."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributed import device_mesh
+
+import meshcompat as mc
+from meshcompat.testing import fake_world, recorded_groups
+from tests import native
+
+RANK = 5
+NAMES = ("pp", "dp", "tp")
+
+
+def ours():
+    return mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+
+
+def flat_of(mesh):
+    return mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "flat")
+
+
+KINDS = {
+    "root": lambda mesh: mesh,
+    "submesh": lambda mesh: mc.get_submesh(mesh, ("pp", "tp")),
+    "submesh in another order": lambda mesh: mc.get_submesh(mesh, ("tp", "pp")),
+    "flattened": flat_of,
+    "flattened, dims apart": lambda mesh: mc.flatten(mc.get_submesh(mesh, ("pp", "tp")), "apart"),
+    "beside a flattened dim": lambda mesh: mc.get_submesh(flat_of(mesh), ("pp", "flat")),
+    "unflattened": lambda mesh: mc.unflatten(flat_of(mesh), 0, (2, 2), ("a", "b")),
+    "dim of an unflattened mesh": lambda mesh: mc.get_submesh(KINDS["unflattened"](mesh), "b"),
+    "dims of several views": lambda mesh: mc.concatenate(
+        [mc.get_flat_mesh(mesh, "pp"), KINDS["dim of an unflattened mesh"](mesh)]
+    ),
+}
+
+
+def through_torch_save(mesh):
+    file = io.BytesIO()
+    torch.save({"mesh": mesh}, file)
+    file.seek(0)
+    allow = hasattr(torch.serialization, "add_safe_globals")
+    return torch.load(file, weights_only=allow)["mesh"]
+
+
+WAYS = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda mesh: pickle.loads(pickle.dumps(mesh)),  # noqa: S301  (our own bytes)
+    "pickle, oldest protocol": lambda mesh: pickle.loads(pickle.dumps(mesh, 0)),  # noqa: S301
+    "torch.save": through_torch_save,
+    "json": lambda mesh: mc.mesh_from_dict(json.loads(json.dumps(mc.mesh_to_dict(mesh)))),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mesh_read_in_its_own_world_is_that_mesh(kind, way):
+    with fake_world(8, RANK):
+        mesh = KINDS[kind](ours())
+        before = native.groups()
+        assert WAYS[way](mesh) is mesh
+        assert native.groups() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mesh_read_in_another_world_has_its_ranks_and_the_groups_there(kind):
+    with fake_world(8, RANK):
+        ours()
+        mesh = KINDS[kind](ours())
+        names, ranks = mesh.mesh_dim_names, mesh.mesh.tolist()
+        stored = pickle.dumps(mesh)
+    with fake_world(8, RANK):
+        ours()
+        again = KINDS[kind](ours())
+        with recorded_groups() as groups:
+            read = pickle.loads(stored)  # noqa: S301  (our own bytes)
+        assert groups == []
+        assert read is again
+        assert (read.mesh_dim_names, read.mesh.tolist()) == (names, ranks)
+
+
+GOLDEN = {
+    "format": 1,
+    "root": {
+        "device_type": "cpu",
+        "shape": [2, 2, 2],
+        "names": ["pp", "dp", "tp"],
+        "ranks": None,
+    },
+    "number": 0,
+    "dims": [["pp", [[2, 4]]], ["flat", [[4, 1]]]],
+    "start": 0,
+}
+# pickle.dumps of that mesh on torch 2.2.2: files hold these bytes, so they have to stay readable.
+PICKLED = (
+    b"\x80\x02cmeshcompat._travel\nfrom_plain\nq\x00}q\x01(X\x06\x00\x00\x00formatq\x02K\x01"
+    b"X\x04\x00\x00\x00rootq\x03}q\x04(X\x0b\x00\x00\x00device_typeq\x05X\x03\x00\x00\x00cpu"
+    b"q\x06X\x05\x00\x00\x00shapeq\x07]q\x08(K\x02K\x02K\x02eX\x05\x00\x00\x00namesq\t]q\n("
+    b"X\x02\x00\x00\x00ppq\x0bX\x02\x00\x00\x00dpq\x0cX\x02\x00\x00\x00tpq\reX\x05\x00\x00"
+    b"\x00ranksq\x0eNuX\x06\x00\x00\x00numberq\x0fK\x00X\x04\x00\x00\x00dimsq\x10]q\x11(]q"
+    b"\x12(h\x0b]q\x13]q\x14(K\x02K\x04eae]q\x15(X\x04\x00\x00\x00flatq\x16]q\x17]q\x18(K"
+    b"\x04K\x01eaeeX\x05\x00\x00\x00startq\x19K\x00u\x85q\x1aRq\x1b."
+)
+
+
+def test_every_release_writes_and_reads_the_same():
+    with fake_world(8, RANK):
+        mesh = KINDS["beside a flattened dim"](ours())
+        assert mc.mesh_to_dict(mesh) == GOLDEN
+        assert pickle.loads(PICKLED) is mesh  # noqa: S301  (our own bytes)
+
+
+def test_nothing_of_torch_is_written():
+    with fake_world(8, RANK):
+        for kind in KINDS.values():
+            assert b"torch" not in pickle.dumps(kind(ours()))
+
+
+def test_a_torch_made_mesh_is_written_once_it_was_seen():
+    with fake_world(8, RANK):
+        mesh = device_mesh.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        tp = mc.get_submesh(mesh, "tp")
+        assert copy.deepcopy(tp) is tp
+        assert copy.deepcopy(mesh) is mesh
+
+
+def test_on_a_rank_outside_the_ranks_stay_and_the_coordinate_is_none():
+    with fake_world(8, 0):
+        data = mc.mesh_to_dict(mc.get_submesh(ours(), ("dp", "tp")))
+    with fake_world(8, RANK):
+        ours()
+        read = mc.mesh_from_dict(data)
+        assert read.mesh.tolist() == [[0, 1], [2, 3]]
+        assert read.get_coordinate() is None
+        assert not mc.is_member(read)
+        assert mc.mesh_to_dict(read) == data
+
+
+def test_a_mesh_of_some_ranks_is_read_on_all():
+    for rank in (2, 6):
+        with fake_world(8, rank):
+            mesh = mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"), ranks=[1, 2, 5, 7])
+            for part in (mesh, mc.get_submesh(mesh, "b")):
+                assert copy.deepcopy(part).mesh.tolist() == part.mesh.tolist()
+            assert copy.deepcopy(mesh) is mesh
+
+
+def test_equal_roots_are_told_apart():
+    with fake_world(8, RANK):
+        first, second = ours(), ours()
+        assert copy.deepcopy(first) is first
+        assert copy.deepcopy(second) is second
+        assert copy.deepcopy(mc.get_submesh(second, "tp")) is mc.get_submesh(second, "tp")
+        data = mc.mesh_to_dict(second)
+    with fake_world(8, RANK):
+        only = ours()
+        assert mc.mesh_from_dict(data) is only
+        other = ours()
+        assert mc.mesh_from_dict(data) is other
+        with pytest.raises(mc.MeshLayoutError, match="make the root first"):
+            mc.mesh_from_dict({**data, "number": 2})
+
+
+def test_a_module_with_a_mesh_is_copied():
+    with fake_world(8, RANK):
+        model = torch.nn.Linear(2, 2)
+        model.mesh = mc.get_submesh(ours(), "tp")
+        assert copy.deepcopy(model).mesh is model.mesh
+
+
+def written(**changes):
+    with fake_world(8, RANK):
+        return {**mc.mesh_to_dict(KINDS["beside a flattened dim"](ours())), **changes}
+
+
+BAD = {
+    "nothing": (None, "is no mesh as this meshcompat writes one"),
+    "another format": (written(format=2), "with format 1"),
+    "another root": (written(root={"shape": [8]}), "make the root first"),
+    "no dims": (written(dims=[]), "flatten or unflatten"),
+    "dims of no kind": (written(dims=3), "flatten or unflatten"),
+    "dim that is not there": (written(dims=[["ep", [[2, 1]]]]), "flatten or unflatten"),
+    "the same dim twice": (written(dims=[["tp", [[2, 1]]]] * 2), "overlap"),
+    "start of no kind": (written(start="0"), "overlap, or starts at no mesh"),
+    "start beyond the root": (written(start=64), "overlap, or starts at no mesh"),
+    "start in the middle": (written(start=3), "overlap, or starts at no mesh"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_mesh_is_refused(case):
+    data, words = BAD[case]
+    with fake_world(8, RANK):
+        flat_of(ours())
+        before = native.groups()
+        with pytest.raises(mc.MeshLayoutError, match=words):
+            mc.mesh_from_dict(data)
+        assert native.groups() == before
+
+
+def test_a_mesh_is_not_read_without_a_world():
+    data = written()
+    with pytest.raises(mc.MeshLayoutError, match=r"torch\.distributed\.init_process_group"):
+        mc.mesh_from_dict(data)
+
+
+def test_a_mesh_whose_root_is_gone_can_still_be_written():
+    with fake_world(8, RANK):
+        mesh = KINDS["submesh"](ours())
+        data = mc.mesh_to_dict(mesh)
+        before = pickle.dumps(mesh)
+    assert pickle.dumps(mesh) == before
+    with fake_world(8, RANK), pytest.raises(mc.MeshLayoutError, match="make the root first"):
+        mc.mesh_from_dict(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=12,
+)
+
+
+@given(st.data())
+def test_any_json_is_read_or_refused_in_our_words(data):
+    with fake_world(8, RANK):
+        good = mc.mesh_to_dict(flat_of(ours()))
+        field = data.draw(st.sampled_from(sorted(good)))
+        with contextlib.suppress(mc.MeshLayoutError):
+            mc.mesh_from_dict({**good, field: data.draw(JSON)})
