@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from meshcompat._eras import process_groups
+from meshcompat._eras import process_groups, stores
 from meshcompat._errors import MeshMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from torch.distributed import ProcessGroup, Store
+    from torch.distributed import ProcessGroup
+
+    from meshcompat._eras.stores import Store
 
 VARIABLE = "MESHCOMPAT_CHECK"
 AGREED = "agreed"
@@ -83,10 +85,10 @@ def agree(asked: Mapping[str, str], timeout: timedelta | None) -> None:
         Yes: all ranks of the world, through the default store. A rank does 4 store operations,
         rank 0 does 8, however large the world is.
     """
-    store = process_groups.default_store()
+    store = stores.default_store()
     if store is None or not is_on() or dist.get_world_size() == 1:
         return
-    limit = timeout or store.timeout
+    limit = timeout or process_groups.default_timeout()
     room = _room_of_this_world()
     while True:
         keys = room.next_keys()
@@ -119,7 +121,7 @@ def _judge(store: Store, keys: _Keys, limit: timedelta) -> str:
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
     try:
         store.wait(everyone, limit)
-        verdict = _verdict(process_groups.read_all(store, everyone))
+        verdict = _verdict(stores.read_all(store, everyone))
     except dist.DistStoreError:
         verdict = _belated_verdict(store, keys)
     return _first_word(store, keys, verdict)
@@ -157,7 +159,7 @@ def _belated_verdict(store: Store, keys: _Keys) -> str:
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
     missing = [rank for rank, key in enumerate(everyone) if not _has_key(store, key)]
     if not missing:
-        return _verdict(process_groups.read_all(store, everyone))
+        return _verdict(stores.read_all(store, everyone))
     mine = {dist.get_rank(): json.loads(store.get(keys.of(dist.get_rank())))}
     return json.dumps({"rank": missing[0], "missing": missing, "asked": mine, "agreeing": 0})
 

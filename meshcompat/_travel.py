@@ -60,9 +60,12 @@ def from_plain(data: object) -> DeviceMesh:
     dims = _find_dims(root, data.get("dims"))
     start = data.get("start")
     axes = _layout.join(dim.axes for dim in dims)
-    is_start = type(start) is int and 0 <= start < root.size
-    is_apart = _layout.complement(axes, root.size) is not None
-    if not is_start or not is_apart or _layout.start_of(axes, start) != start:
+    if (
+        type(start) is not int
+        or not 0 <= start < root.size
+        or _layout.complement(axes, root.size) is None
+        or _layout.start_of(axes, start) != start
+    ):
         msg = f"{data!r} has mesh dims that overlap, or starts at no mesh of them"
         raise MeshLayoutError(msg)
     if _layout.start_of(axes, root.position) == start:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed.constants import default_pg_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from torch.distributed import ProcessGroup, Store
+    from torch.distributed import ProcessGroup
 
 
 class GroupOptions(NamedTuple):
@@ -88,20 +89,14 @@ def splits_world(made_with: GroupOptions) -> bool:
     return made_with.backend in {None, bound}
 
 
-def default_store() -> Store | None:
-    """Return the store of the default process group, or None where it does not communicate."""
-    if "fake" in dist.get_backend():
-        return None
-    # torch: distributed_c10d._get_default_store, since before 2.2 - pytorch#88330
-    store: Store | None = distributed_c10d._get_default_store()
-    return store
-
-
-def read_all(store: Store, keys: Sequence[str]) -> list[str]:
-    """Return the values of keys that are there, in one operation where the store has one."""
-    if store.has_extended_api():
-        return [value.decode() for value in store.multi_get(list(keys))]
-    return [store.get(key).decode() for key in keys]
+def default_timeout() -> timedelta:
+    """Return the timeout of the default process group."""
+    world: Any = dist.group.WORLD
+    # torch: ProcessGroup._device_types, ._get_backend, since before 2.2 - pytorch#88330
+    backend = world._get_backend(world._device_types[0])
+    # torch: Backend.options, for gloo and NCCL since before 2.2 - pytorch#56531
+    timeout: timedelta = getattr(getattr(backend, "options", None), "_timeout", default_pg_timeout)
+    return timeout
 
 
 def groups_made() -> int:

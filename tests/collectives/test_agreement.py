@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch.distributed import device_mesh
 
 import meshcompat as mc
-from meshcompat._eras import process_groups
+from meshcompat._eras import stores
 from meshcompat.testing import recorded_groups
 
 pytestmark = pytest.mark.multiprocess
@@ -106,23 +106,23 @@ def test_groups_that_only_some_ranks_made_are_seen_before_they_mix_up_others(poo
 
 
 def come_late(late, seconds, timeout):
-    root = make_root(timeout=timeout)
+    root = make_root()
     dist.barrier()
     if dist.get_rank() == late:
         time.sleep(seconds)
-    error, made, took = attempt(make_flat, root)
+    error, made, took = attempt(lambda: make_flat(root, timeout=timeout))
     told = None if error is None else (str(error), error.rank, error.missing)
     return told, made, took, sums_are_right()
 
 
 @pytest.mark.parametrize("late", [0, ODD])
 def test_a_rank_that_comes_too_late_is_named_on_all_ranks(pool, late):
-    found = pool.run(come_late, late, 3.5, 0.5)
+    found = pool.run(come_late, late, 4.5, 1.5)
     for rank, (told, made, took, right) in enumerate(found):
         message, culprit, missing = told
         assert (culprit, missing, made, right) == (late, (late,), 0, True)
-        assert f"rank {late} did not come within 0.5 s" in message
-        assert took < (1 if rank == late else 5.5)
+        assert f"rank {late} did not come within 1.5 s" in message
+        assert took < (1.5 if rank == late else 1.5 + 5)
 
 
 @pytest.mark.parametrize("late", [0, ODD])
@@ -131,20 +131,34 @@ def test_a_rank_that_comes_late_but_in_time_is_waited_for(pool, late):
         assert (told, made > 0, right) == (None, True, True)
 
 
-def leave_one_out(absent):
-    root = make_root(timeout=0.5)
+def wait_as_long_as_the_default_group():
+    if dist.get_rank() == ODD:
+        return None
+    error, _, took = attempt(make_root)
+    return error.missing, took
+
+
+def test_without_a_timeout_ranks_wait_as_long_as_the_default_group(pool):
+    found = pool.run(wait_as_long_as_the_default_group, timeout=4)  # whose groups wait for half
+    for missing, took in found[:ODD] + found[ODD + 1 :]:
+        assert missing == (ODD,)
+        assert 1.5 < took < 2 + 5
+
+
+def leave_a_call_out(absent):
+    root = make_root()
+    dist.barrier()
     error = None
     if dist.get_rank() == absent:
-        time.sleep(3.5)  # the others have given up by then
+        time.sleep(4.5)  # the others have given up by then
     else:
-        error, _, _ = attempt(make_flat, root)
+        error, _, _ = attempt(lambda: make_flat(root, timeout=1.5))
     return error and error.missing, sums_are_right()
 
 
-@pytest.mark.parametrize("absent", [0, ODD])
-def test_a_rank_that_left_a_call_out_can_go_on_with_the_next(pool, absent):
-    for rank, (missing, right) in enumerate(pool.run(leave_one_out, absent)):
-        assert (missing, right) == (None if rank == absent else (absent,), True)
+def test_a_rank_that_left_a_call_out_can_go_on_with_the_next(pool):
+    for rank, (missing, right) in enumerate(pool.run(leave_a_call_out, ODD)):
+        assert (missing, right) == (None if rank == ODD else (ODD,), True)
 
 
 class CountingStore:
@@ -164,9 +178,9 @@ class CountingStore:
 
 
 def count_operations(calls, *, unchecked=False):
-    counting = CountingStore(process_groups.default_store())
+    counting = CountingStore(stores.default_store())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process_groups, "default_store", lambda: counting)
+        patch.setattr(stores, "default_store", lambda: counting)
         if unchecked:
             patch.setenv("MESHCOMPAT_CHECK", "off")
         for _ in range(calls):
@@ -187,9 +201,9 @@ def test_nothing_is_compared_where_the_environment_says_so(pool):
 
 
 def make_unchecked():
-    counting = CountingStore(process_groups.default_store())
+    counting = CountingStore(stores.default_store())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process_groups, "default_store", lambda: counting)
+        patch.setattr(stores, "default_store", lambda: counting)
         with mc.unchecked():
             make_root()
         inside = sum(counting.count.values())
