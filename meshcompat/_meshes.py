@@ -32,9 +32,6 @@ class _OutsideGroups(list[object]):
     def __getitem__(self, index: object) -> object:  # type: ignore[override]
         raise NotInMeshError(outside_message())
 
-    def __reduce__(self) -> tuple[type[list[object]], tuple[()]]:
-        return (list, ())
-
 
 def outside_message() -> str:
     """Word what a rank outside a mesh is told."""
@@ -66,11 +63,11 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     era = _eras.primitives()
     publish = era.publishes_flattened() and root_dims is not None
     mesh = _interned(root, (dim,), root.mesh if publish or era.has_one_root() else None)
-    if dim.name is not None:
-        root.flattened[dim.name] = mesh
-        if publish and root_dims is not None:
-            root.published[dim.name] = (dim, root_dims)
-            era.publish_flattened(root.mesh, dim.name, mesh, root_dims)
+    name = dim.name or ""  # which it is not: a flattened dim has a name
+    root.flattened[name] = mesh
+    if publish and root_dims is not None:
+        root.published[name] = (dim, root_dims)
+        era.publish_flattened(root.mesh, name, mesh, root_dims)
     return mesh
 
 

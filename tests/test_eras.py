@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 from meshcompat import _eras, _release
-from meshcompat._eras import _primitives, torch_2_02, torch_2_05, torch_2_10
+from meshcompat._eras import _primitives, process_groups, torch_2_02, torch_2_05, torch_2_10
 from meshcompat.testing import each_rank, fake_world
 from tests.known_differences import KNOWN_DIFFERENCES, KnownDifference, stale
 from tests.oracle import Grid, seen
@@ -35,6 +35,11 @@ PROTOCOL = {
     for name, member in vars(_primitives.Primitives).items()
     if inspect.isfunction(member) and not name.startswith("_")
 }
+
+
+def test_a_fake_world_has_no_gloo_in_it():
+    with fake_world(2):
+        assert process_groups.gloo_backends() == []
 
 
 def rows():

@@ -106,6 +106,7 @@ def test_pool_starts_each_case_with_a_new_world(pool):
         return dist.new_group([0, 1, 2, 3]) is not None and dist.get_backend()
 
     def destroy():
+        dist.barrier()  # or a rank could still be connecting to one that is gone
         dist.destroy_process_group()
 
     pool.run(destroy)

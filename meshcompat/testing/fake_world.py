@@ -152,6 +152,6 @@ def _named_in_errors(rank: int, world_size: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if hasattr(error, "add_note"):
+        if hasattr(error, "add_note"):  # pragma: no branch  (Python 3.10 has it not)
             error.add_note(f"on rank {rank} of a fake world of {world_size}")
         raise
