@@ -31,11 +31,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "MESHCOMPAT_CHECK"
 AGREED = "agreed"
+NONE = "none"
 GRACE = timedelta(seconds=1)
 """How much longer than rank 0 the others wait, so that it is rank 0 that names who is missing."""
-
-INSTANT = timedelta(milliseconds=20)
-"""How long to look for a key."""
 
 _is_unchecked = contextvars.ContextVar("meshcompat_unchecked", default=False)
 
@@ -83,37 +81,38 @@ def agree(asked: Mapping[str, str], timeout: timedelta | None) -> None:
 
     Collective:
         Yes: all ranks of the world, through the default store. A rank does 4 store operations,
-        rank 0 does 8, however large the world is.
+        rank 0 does 8, however large the world is; the first call of a world takes one more.
     """
     store = stores.default_store()
     if store is None or not is_on() or dist.get_world_size() == 1:
         return
     limit = timeout or process_groups.default_timeout()
-    room = _room_of_this_world()
-    while True:
-        keys = room.next_keys()
-        verdict = _compare(store, keys, json.dumps(dict(asked)), limit)
-        if verdict is None:
-            room.clear(store)
-            return
-        others = verdict["asked"].values()
-        # The others gave up this comparison, and it was about something else: they are on.
-        if dist.get_rank() not in verdict["missing"] or dict(asked) in others:
-            raise _mismatch(verdict, limit)
-
-
-def _compare(store: Store, keys: _Keys, mine: str, limit: timedelta) -> dict[str, Any] | None:
-    """Return the verdict, or None where all ranks ask for the same."""
     try:
-        store.set(keys.of(dist.get_rank()), mine)
-        verdict = _judge(store, keys, limit) if dist.get_rank() == 0 else _await(store, keys, limit)
+        verdict = _compare(store, dict(asked), limit)
     except RuntimeError as error:
         msg = (
             f"the store of the default process group is gone ({error}): the process that serves "
             f"it, rank 0 or the launcher, has ended; nothing was made. Start the job again"
         )
         raise MeshMismatchError(msg) from error
-    return None if verdict == AGREED else json.loads(verdict)
+    if verdict is not None:
+        raise _mismatch(verdict, limit)
+
+
+def _compare(store: Store, asked: dict[str, str], limit: timedelta) -> dict[str, Any] | None:
+    """Return the verdict, or None where all ranks ask for the same."""
+    room, me = _room_of_this_world(store), dist.get_rank()
+    while True:
+        keys = room.enter()
+        store.set(keys.of(me), json.dumps(asked))
+        word = _judge(store, keys, limit) if me == 0 else _await(store, keys, limit)
+        if word == AGREED:
+            room.clear(store)
+            return None
+        verdict: dict[str, Any] = json.loads(word)
+        # The others gave up this comparison, and it was about something else: they are on.
+        if me not in verdict["missing"] or asked in verdict["asked"].values():
+            return verdict
 
 
 def _judge(store: Store, keys: _Keys, limit: timedelta) -> str:
@@ -157,19 +156,16 @@ def _verdict(asked: Sequence[str]) -> str:
 def _belated_verdict(store: Store, keys: _Keys) -> str:
     """Say who has not come, or compare if all have, at the last moment."""
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
-    missing = [rank for rank, key in enumerate(everyone) if not _has_key(store, key)]
+    missing = [rank for rank, key in enumerate(everyone) if _peek(store, key) == NONE]
     if not missing:
         return _verdict(stores.read_all(store, everyone))
     mine = {dist.get_rank(): json.loads(store.get(keys.of(dist.get_rank())))}
     return json.dumps({"rank": missing[0], "missing": missing, "asked": mine, "agreeing": 0})
 
 
-def _has_key(store: Store, key: str) -> bool:
-    try:
-        store.wait([key], INSTANT)  # torch 2.2 has no Store.check
-    except dist.DistStoreError:
-        return False
-    return True
+def _peek(store: Store, key: str) -> str:
+    """Return the value of a key, or `NONE` at once where there is none."""
+    return store.compare_set(key, NONE, NONE).decode()  # torch 2.2 has no Store.check
 
 
 def _mismatch(verdict: Mapping[str, Any], limit: timedelta) -> MeshMismatchError:
@@ -216,15 +212,17 @@ class _Keys:
 class _Room:
     """The comparisons of one default process group, counted by each rank on its own."""
 
-    def __init__(self, world: ProcessGroup, number: int) -> None:
+    def __init__(self, world: ProcessGroup, store: Store) -> None:
         self.world = weakref.ref(world)
-        self.number = number
         self._calls = 0
         self._used: list[_Keys] = []
+        # A store can outlive its world, with verdicts that this rank had a part in: begin behind.
+        while _is_past(_peek(store, self._next().decision)):
+            self._calls += 1
 
-    def next_keys(self) -> _Keys:
+    def enter(self) -> _Keys:
+        self._used.append(self._next())
         self._calls += 1
-        self._used.append(_Keys(f"meshcompat/{self.number}/{self._calls}"))
         return self._used[-1]
 
     def clear(self, store: Store) -> None:
@@ -236,16 +234,19 @@ class _Room:
                 store.delete_key(keys.verdict)
         del self._used[:-1]
 
+    def _next(self) -> _Keys:
+        return _Keys(f"meshcompat/{self._calls}")
+
+
+def _is_past(word: str) -> bool:
+    return word == AGREED or (word != NONE and dist.get_rank() not in json.loads(word)["missing"])
+
 
 _rooms: list[_Room] = []
 
 
-def _room_of_this_world() -> _Room:
-    """Return the room of the default process group.
-
-    Worlds are numbered, because a launcher's store outlives them with all its keys.
-    """
+def _room_of_this_world(store: Store) -> _Room:
     world: Any = dist.group.WORLD
     if not _rooms or _rooms[0].world() is not world:
-        _rooms[:] = [_Room(world, _rooms[0].number + 1 if _rooms else 0)]
+        _rooms[:] = [_Room(world, store)]
     return _rooms[0]

@@ -10,7 +10,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed import device_mesh
 
@@ -231,6 +231,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_json_is_read_or_refused_in_our_words(data):
     with fake_world(8, RANK):

@@ -1,0 +1,101 @@
+"""What one rank does in a comparison, whatever the others do; tests/collectives has all of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import torch.distributed as dist
+
+import meshcompat as mc
+from meshcompat import _agreement
+from meshcompat._eras import stores
+from meshcompat.testing import fake_world
+
+ASKED = {"call": "flatten", "dims": "'x' of size 2"}
+WORLD = 1024
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """The store of a fake world, which has none of its own."""
+    store = dist.HashStore()
+    monkeypatch.setattr(stores, "default_store", lambda: store)
+    return store
+
+
+def count_calls(monkeypatch, store):
+    count = Counter()
+
+    class Counting:
+        def __getattr__(self, name):
+            count[name] += name != "has_extended_api"
+            return getattr(store, name)
+
+    monkeypatch.setattr(stores, "default_store", Counting)
+    return count
+
+
+def test_a_rank_of_many_does_four_store_operations_at_its_first_comparison(monkeypatch, store):
+    store.set("meshcompat/0/verdict", _agreement.AGREED)
+    count = count_calls(monkeypatch, store)
+    with fake_world(WORLD, 77):
+        _agreement.agree(ASKED, SECOND)
+    assert sum(count.values()) == 4
+    assert store.get("meshcompat/0/77").decode() == json.dumps(ASKED)
+
+
+def test_rank_0_of_many_does_no_more_for_a_larger_world(monkeypatch, store):
+    for rank in range(1, WORLD):
+        store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
+    count = count_calls(monkeypatch, store)
+    with fake_world(WORLD, 0):
+        _agreement.agree(ASKED, SECOND)
+    reads = WORLD if count["get"] else 1  # a store without multi_get is read key by key
+    assert sum(count.values()) == 5 + reads
+    assert store.get("meshcompat/0/verdict").decode() == _agreement.AGREED
+
+
+def test_verdicts_of_an_ended_world_in_the_same_store_are_passed_over(store):
+    mismatch = {"rank": 2, "missing": [], "asked": {}, "agreeing": 7}
+    store.set("meshcompat/0/decision", _agreement.AGREED)
+    store.set("meshcompat/1/decision", json.dumps(mismatch))
+    store.set("meshcompat/2/verdict", _agreement.AGREED)
+    with fake_world(8, 3):
+        _agreement.agree(ASKED, SECOND)
+    assert store.get("meshcompat/2/3").decode() == json.dumps(ASKED)
+
+
+class GoneStore:
+    def __getattr__(self, name):
+        def fail(*_):
+            raise RuntimeError(f"{name}: connection reset by peer")
+
+        return fail
+
+
+def test_a_store_that_went_away_is_an_error_in_words(monkeypatch):
+    monkeypatch.setattr(stores, "default_store", GoneStore)
+    words = r"store of the default process group is gone \(.*connection reset.*\).*nothing was made"
+    with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match=words) as caught:
+        _agreement.agree(ASKED, SECOND)
+    assert (caught.value.rank, caught.value.missing, caught.value.descriptions) == (None, (), {})
+
+
+def test_whoever_comes_last_judges_if_the_others_are_there(store):
+    """The verdict did not come in time, but all ranks did."""
+    for rank in range(8):
+        store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
+    with fake_world(8, 3):
+        _agreement.agree(ASKED, SECOND / 10)
+    assert store.get("meshcompat/0/decision").decode() == _agreement.AGREED
+
+
+def test_stores_without_multi_get_are_read_key_by_key(tmp_path):
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    store.set("a", "1")
+    store.set("b", "2")
+    assert stores.read_all(store, ["a", "b"]) == ["1", "2"]
