@@ -37,12 +37,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def pool():
+def ranks():
     """Eight real ranks, for all tests of the run."""
     # What DTensor imports at its first use takes seconds: once for all ranks, not in each.
     preload = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo")
-    with GlooPool(world_size=8, preload=preload) as pool:
-        yield pool
+    with GlooPool(world_size=8, preload=preload) as ranks:
+        yield ranks
+
+
+@pytest.fixture(scope="module")
+def pool(ranks):
+    """The ranks, with new processes after each module.
+
+    DTensor keeps every mesh that it has cached something of, from 2.11 on with its groups. Each
+    group of gloo has a thread that wakes a hundred times a second.
+    """
+    yield ranks
+    ranks.restart()
 
 
 @pytest.fixture
