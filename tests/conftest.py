@@ -37,23 +37,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def ranks():
+def pool_of_the_run():
     """Eight real ranks, for all tests of the run."""
     # What DTensor imports at its first use takes seconds: once for all ranks, not in each.
     preload = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo")
-    with GlooPool(world_size=8, preload=preload) as ranks:
-        yield ranks
+    with GlooPool(world_size=8, preload=preload) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="module")
-def pool(ranks):
-    """The ranks, with new processes after each module.
+def pool(pool_of_the_run):
+    """The pool of the run, with new processes after each module.
 
     DTensor keeps every mesh that it has cached something of, from 2.11 on with its groups. Each
     group of gloo has a thread that wakes a hundred times a second.
     """
-    yield ranks
-    ranks.restart()
+    yield pool_of_the_run
+    pool_of_the_run.restart()
 
 
 @pytest.fixture
