@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed as dist
@@ -67,6 +68,41 @@ def test_verdicts_of_an_ended_world_in_the_same_store_are_passed_over(store):
     with fake_world(8, 3):
         _agreement.agree(ASKED, SECOND)
     assert store.get("meshcompat/2/3").decode() == json.dumps(ASKED)
+
+
+class ToldError(Exception):
+    """Ends a call where it would make groups."""
+
+
+def asked_for(ranks, **override):
+    """Return what a rank of 32 would tell the others of a mesh over *ranks*."""
+
+    def tell(asked, _):
+        raise ToldError(asked)
+
+    with fake_world(32), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_agreement, "agree", tell)
+        shape, names = (2, len(ranks) // 2), ("dp", "tp")
+        with pytest.raises(ToldError) as told:
+            mc.init_device_mesh("cpu", shape, mesh_dim_names=names, ranks=ranks, **override)
+    return told.value.args[0]
+
+
+def test_many_ranks_are_told_by_a_digest_that_differs_with_the_last_of_them():
+    many = list(range(23))
+    first, other = (asked_for([*many, last])["ranks"] for last in (24, 25))
+    assert first.startswith(f"{many[:16]} and 8 more (")
+    assert first != other
+    assert asked_for([0, 1, 2, 5])["ranks"] == "[0, 1, 2, 5]"
+    assert asked_for(list(range(24)))["ranks"] == "0 to 23"
+
+
+def test_options_are_told_by_their_kind():
+    options = SimpleNamespace(backend="fake", _timeout=timedelta(seconds=7))
+    told = asked_for(list(range(32)), backend_override={"tp": options}, timeout=9)
+    assert "'tp' of size 16" in told["dims"]
+    assert "options SimpleNamespace" in told["dims"]
+    assert "timeout 9 s" in told["dims"]
 
 
 class GoneStore:
