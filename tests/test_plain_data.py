@@ -138,8 +138,9 @@ def test_on_a_rank_outside_the_ranks_stay_and_the_coordinate_is_none():
     with fake_world(8, 0):
         data = mc.mesh_to_dict(mc.get_submesh(ours(), ("dp", "tp")))
     with fake_world(8, RANK):
-        ours()
+        root = ours()
         read = mc.mesh_from_dict(data)
+        assert mc.get_root_mesh(read) is root
         assert read.mesh.tolist() == [[0, 1], [2, 3]]
         assert read.get_coordinate() is None
         assert not mc.is_member(read)
@@ -201,11 +202,12 @@ BAD = {
 def test_what_is_no_mesh_is_refused(case):
     data, words = BAD[case]
     with fake_world(8, RANK):
-        flat_of(ours())
+        kept = flat_of(ours())
         before = native.groups()
         with pytest.raises(mc.MeshLayoutError, match=words):
             mc.mesh_from_dict(data)
         assert native.groups() == before
+        assert mc.is_member(kept)
 
 
 def test_a_mesh_is_not_read_without_a_world():
@@ -235,7 +237,9 @@ JSON = st.recursive(
 @given(st.data())
 def test_any_json_is_read_or_refused_in_our_words(data):
     with fake_world(8, RANK):
-        good = mc.mesh_to_dict(flat_of(ours()))
+        flat = flat_of(ours())
+        good = mc.mesh_to_dict(flat)
         field = data.draw(st.sampled_from(sorted(good)))
         with contextlib.suppress(mc.MeshLayoutError):
             mc.mesh_from_dict({**good, field: data.draw(JSON)})
+        assert mc.mesh_from_dict(good) is flat
