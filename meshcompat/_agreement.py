@@ -23,7 +23,7 @@ from meshcompat._eras import process_groups, stores
 from meshcompat._errors import MeshMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch.distributed import ProcessGroup
 
@@ -69,11 +69,11 @@ def is_on() -> bool:
     return not _is_unchecked.get() and os.environ.get(VARIABLE, "on").lower() != "off"
 
 
-def agree(asked: Mapping[str, str], timeout: timedelta | None) -> None:
+def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> None:
     """Return when all ranks of the world ask for the same; create nothing.
 
     Args:
-        asked: What this rank is about to create, in words.
+        describe: Says in words what this rank is about to create; called only where ranks compare.
         timeout: How long to wait for the others; by default as long as the default group.
 
     Raises:
@@ -88,7 +88,7 @@ def agree(asked: Mapping[str, str], timeout: timedelta | None) -> None:
         return
     limit = timeout or process_groups.default_timeout()
     try:
-        verdict = _compare(store, dict(asked), limit)
+        verdict = _compare(store, describe(), limit)
     except RuntimeError as error:
         msg = (
             f"the store of the default process group is gone ({error}): the process that serves "

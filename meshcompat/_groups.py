@@ -52,7 +52,7 @@ def serve(
     """
     if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
         timeout = dims[0][2].timeout
-        _agreement.agree(_asked(root, dims, share=share, call=call), timeout)
+        _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
     return [
         find(root, axes, made_with, share=share) or _make(root, name, axes, made_with, share=share)
         for name, axes, made_with in dims

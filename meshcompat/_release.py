@@ -6,7 +6,6 @@ torch *can do* is asked in `_eras`, because vendor builds carry version strings 
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import sys
 import warnings
@@ -27,7 +26,6 @@ def installed_torch() -> str:
     return importlib.metadata.version("torch")
 
 
-@functools.cache
 def own_version() -> str:
     """Return the version of meshcompat; a tree that was never installed has none."""
     try:

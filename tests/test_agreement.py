@@ -44,7 +44,7 @@ def test_a_rank_of_many_does_four_store_operations_at_its_first_comparison(monke
     store.set("meshcompat/0/verdict", _agreement.AGREED)
     count = count_calls(monkeypatch, store)
     with fake_world(WORLD, 77):
-        _agreement.agree(ASKED, SECOND)
+        _agreement.agree(lambda: ASKED, SECOND)
     assert sum(count.values()) == 4
     assert store.get("meshcompat/0/77").decode() == json.dumps(ASKED)
 
@@ -54,7 +54,7 @@ def test_rank_0_of_many_does_no_more_for_a_larger_world(monkeypatch, store):
         store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
     count = count_calls(monkeypatch, store)
     with fake_world(WORLD, 0):
-        _agreement.agree(ASKED, SECOND)
+        _agreement.agree(lambda: ASKED, SECOND)
     reads = WORLD if count["get"] else 1  # a store without multi_get is read key by key
     assert sum(count.values()) == 5 + reads
     assert store.get("meshcompat/0/verdict").decode() == _agreement.AGREED
@@ -66,7 +66,7 @@ def test_verdicts_of_an_ended_world_in_the_same_store_are_passed_over(store):
     store.set("meshcompat/1/decision", json.dumps(mismatch))
     store.set("meshcompat/2/verdict", _agreement.AGREED)
     with fake_world(8, 3):
-        _agreement.agree(ASKED, SECOND)
+        _agreement.agree(lambda: ASKED, SECOND)
     assert store.get("meshcompat/2/3").decode() == json.dumps(ASKED)
 
 
@@ -77,8 +77,8 @@ class ToldError(Exception):
 def asked_for(ranks, **override):
     """Return what a rank of 32 would tell the others of a mesh over *ranks*."""
 
-    def tell(asked, _):
-        raise ToldError(asked)
+    def tell(describe, _):
+        raise ToldError(describe())
 
     with fake_world(32), pytest.MonkeyPatch.context() as patch:
         patch.setattr(_agreement, "agree", tell)
@@ -117,7 +117,7 @@ def test_a_store_that_went_away_is_an_error_in_words(monkeypatch):
     monkeypatch.setattr(stores, "default_store", GoneStore)
     words = r"store of the default process group is gone \(.*connection reset.*\).*nothing was made"
     with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match=words) as caught:
-        _agreement.agree(ASKED, SECOND)
+        _agreement.agree(lambda: ASKED, SECOND)
     assert (caught.value.rank, caught.value.missing, caught.value.descriptions) == (None, (), {})
 
 
@@ -126,7 +126,7 @@ def test_whoever_comes_last_judges_if_the_others_are_there(store):
     for rank in range(8):
         store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
     with fake_world(8, 3):
-        _agreement.agree(ASKED, SECOND / 10)
+        _agreement.agree(lambda: ASKED, SECOND / 10)
     assert store.get("meshcompat/0/decision").decode() == _agreement.AGREED
 
 
