@@ -212,8 +212,7 @@ class _Keys:
 class _Room:
     """The comparisons of one default process group, counted by each rank on its own."""
 
-    def __init__(self, world: ProcessGroup, store: Store) -> None:
-        self.world = weakref.ref(world)
+    def __init__(self, store: Store) -> None:
         self._calls = 0
         self._used: list[_Keys] = []
         # A store can outlive its world, with verdicts that this rank had a part in: begin behind.
@@ -242,11 +241,11 @@ def _is_past(word: str) -> bool:
     return word == AGREED or (word != NONE and dist.get_rank() not in json.loads(word)["missing"])
 
 
-_rooms: list[_Room] = []
+_rooms: weakref.WeakKeyDictionary[ProcessGroup, _Room] = weakref.WeakKeyDictionary()
 
 
 def _room_of_this_world(store: Store) -> _Room:
     world: Any = dist.group.WORLD
-    if not _rooms or _rooms[0].world() is not world:
-        _rooms[:] = [_Room(world, store)]
-    return _rooms[0]
+    if world not in _rooms:
+        _rooms[world] = _Room(store)
+    return _rooms[world]

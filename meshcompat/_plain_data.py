@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshcompat import _travel
 from meshcompat._lookup import view_of
-from meshcompat._views import making
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -62,5 +61,4 @@ def mesh_from_dict(data: object) -> DeviceMesh:
         >>> mesh_from_dict(mesh_to_dict(tp)) is tp
         True
     """
-    with making:
-        return _travel.from_plain(data)
+    return _travel.from_plain(data)

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
 from meshcompat._meshes import inert_mesh, mesh_of, relink
-from meshcompat._views import ATTRIBUTE, Dim, Root, View, live_roots
+from meshcompat._views import ATTRIBUTE, Dim, Root, View, live_roots, making
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,11 @@ def from_plain(data: object) -> DeviceMesh:
             f"meshcompat.mesh_to_dict returned"
         )
         raise MeshLayoutError(msg)
+    with making:
+        return _read(data)
+
+
+def _read(data: dict[str, Any]) -> DeviceMesh:
     root = _find_root(data)
     dims = _find_dims(root, data.get("dims"))
     start = data.get("start")

@@ -86,10 +86,10 @@ class Root:
         self.made: dict[Hashable, DeviceMesh] = {}
         world: Any = dist.group.WORLD
         self.world = weakref.ref(world)
-        self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, tuple(ranks.tolist()))
+        kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, tuple(ranks.tolist()))
         made = _made_in.setdefault(world, Counter())
-        self.number = made[self.kind]
-        made[self.kind] += 1
+        self.number = made[kind]
+        made[kind] += 1
         _roots[:] = [known for known in _roots if known() is not None]
         _roots.append(weakref.ref(self))
 
