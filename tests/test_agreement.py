@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import meshcompat as mc
 from meshcompat import _agreement
 from meshcompat._eras import stores
 from meshcompat.testing import fake_world
+from tests.counting_store import CountingStore
 
 ASKED = {"call": "flatten", "dims": "'x' of size 2"}
 WORLD = 1024
@@ -28,21 +28,15 @@ def store(monkeypatch):
     return store
 
 
-def count_calls(monkeypatch, store):
-    count = Counter()
-
-    class Counting:
-        def __getattr__(self, name):
-            count[name] += name != "has_extended_api"
-            return getattr(store, name)
-
-    monkeypatch.setattr(stores, "default_store", Counting)
-    return count
+def counted(monkeypatch, store):
+    counting = CountingStore(store)
+    monkeypatch.setattr(stores, "default_store", lambda: counting)
+    return counting.count
 
 
 def test_a_rank_of_many_does_four_store_operations_at_its_first_comparison(monkeypatch, store):
     store.set("meshcompat/0/verdict", _agreement.AGREED)
-    count = count_calls(monkeypatch, store)
+    count = counted(monkeypatch, store)
     with fake_world(WORLD, 77):
         _agreement.agree(lambda: ASKED, SECOND)
     assert sum(count.values()) == 4
@@ -52,7 +46,7 @@ def test_a_rank_of_many_does_four_store_operations_at_its_first_comparison(monke
 def test_rank_0_of_many_does_no_more_for_a_larger_world(monkeypatch, store):
     for rank in range(1, WORLD):
         store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
-    count = count_calls(monkeypatch, store)
+    count = counted(monkeypatch, store)
     with fake_world(WORLD, 0):
         _agreement.agree(lambda: ASKED, SECOND)
     reads = WORLD if count["get"] else 1  # a store without multi_get is read key by key

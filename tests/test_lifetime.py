@@ -17,21 +17,11 @@ import meshcompat as mc
 from meshcompat.testing import fake_world
 from tests import native
 from tests.native_faults import of_a_thread
-
-NAMES = ("pp", "dp", "tp")
-RANK = 5
-
-
-def ours():
-    return mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+from tests.small_world import KINDS, NAMES, RANK, flat_of, ours
 
 
 def torchs():
     return init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
-
-
-def flat_of(mesh):
-    return mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "flat")
 
 
 def is_living(group):
@@ -182,15 +172,6 @@ def test_submesh_keeps_its_root_alive():
         assert mc.get_root_mesh(submesh).mesh.numel() == 8
 
 
-KINDS = {
-    "root": lambda mesh: mesh,
-    "submesh": lambda mesh: mc.get_submesh(mesh, ("pp", "tp")),
-    "submesh in another order": lambda mesh: mc.get_submesh(mesh, ("tp", "pp")),
-    "flattened": flat_of,
-    "flattened, dims apart": lambda mesh: mc.flatten(mc.get_submesh(mesh, ("pp", "tp")), "apart"),
-    "beside a flattened dim": lambda mesh: mc.get_submesh(flat_of(mesh), ("pp", "flat")),
-    "unflattened": lambda mesh: mc.unflatten(flat_of(mesh), 0, (2, 2), ("a", "b")),
-}
 COPIES = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

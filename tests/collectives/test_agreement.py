@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from torch.distributed import device_mesh
 import meshcompat as mc
 from meshcompat._eras import stores
 from meshcompat.testing import recorded_groups
+from tests.counting_store import CountingStore
 
 pytestmark = pytest.mark.multiprocess
 
@@ -159,22 +159,6 @@ def leave_a_call_out(absent):
 def test_a_rank_that_left_a_call_out_can_go_on_with_the_next(pool):
     for rank, (missing, right) in enumerate(pool.run(leave_a_call_out, ODD)):
         assert (missing, right) == (None if rank == ODD else (ODD,), True)
-
-
-class CountingStore:
-    """A store that counts what is asked of it."""
-
-    def __init__(self, store):
-        self.store = store
-        self.timeout = store.timeout
-        self.count = Counter()
-
-    def has_extended_api(self):
-        return self.store.has_extended_api()
-
-    def __getattr__(self, name):
-        self.count[name] += 1
-        return getattr(self.store, name)
 
 
 def count_operations(calls, *, unchecked=False):
