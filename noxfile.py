@@ -93,6 +93,17 @@ def processes(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(
     "python,name",
+    [nox.param(row["python"], name, id=name, tags=["soak"]) for name, row in ROWS.items()],
+)
+def soak(session: nox.Session, name: str) -> None:
+    """Run the long tests on one row of ci/torch-matrix.toml, on CPU."""
+    with torch_environment(session, pinned(ROWS[name]), "test"):
+        session.run("pytest", *SPREAD, "-m", "soak", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "python,name",
     [
         *(nox.param(row["python"], name, id=name, tags=["cuda"]) for name, row in ROWS.items()),
         nox.param(False, None, id="installed"),

@@ -10,6 +10,7 @@ import torch
 
 from meshcompat import _eras, _release
 from meshcompat.testing import GlooPool, fake_world
+from tests.figures import PROPERTY, Figures
 from tests.known_differences import KNOWN_DIFFERENCES, stale
 
 TESTS = Path(__file__).parent
@@ -19,6 +20,12 @@ def pytest_report_header() -> str:
     """Say what is tested."""
     era = _eras.era()
     return f"torch {torch.__version__}, era {era.name!r}, python {platform.python_version()}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather the figures of long tests; workers send theirs to the main process."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Figures())
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
@@ -34,6 +41,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if old and _is_whole_suite(config):
         lines = "\n".join(f"  {row}" for row in old)
         raise pytest.UsageError(f"rows of tests/known_differences.py that match no test:\n{lines}")
+
+
+@pytest.fixture
+def figure(record_property):
+    """Tell a figure of this test: `figure(section, name, value)`."""
+
+    def tell(section: str, name: str, value: float | str) -> None:
+        record_property(PROPERTY, (section, name, value))
+
+    return tell
 
 
 @pytest.fixture(scope="session")
