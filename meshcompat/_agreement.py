@@ -15,7 +15,7 @@ import os
 import weakref
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch.distributed as dist
 
@@ -69,38 +69,52 @@ def is_on() -> bool:
     return not _is_unchecked.get() and os.environ.get(VARIABLE, "on").lower() != "off"
 
 
-def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> None:
+def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> Agreement | None:
     """Return when all ranks of the world ask for the same; create nothing.
 
     Args:
         describe: Says in words what this rank is about to create; called only where ranks compare.
         timeout: How long to wait for the others; by default as long as the default group.
 
+    Returns:
+        What they agreed on; None where nothing was compared.
+
     Raises:
         MeshMismatchError: On every rank, where one asks for something else or does not come.
 
     Collective:
         Yes: all ranks of the world, through the default store. A rank does 4 store operations,
-        rank 0 does 8, however large the world is; the first call of a world takes one more.
+        rank 0 does 8, however large the world is; the first call of a world takes one more,
+        and so does what `_making` puts down when the groups are there.
     """
     store = stores.default_store()
     if store is None or not is_on() or dist.get_world_size() == 1:
-        return
+        return None
     limit = timeout or process_groups.default_timeout()
+    asked = describe()
     try:
-        verdict = _compare(store, describe(), limit)
+        keys, verdict = _compare(store, asked, limit)
     except RuntimeError as error:
-        msg = (
-            f"the store of the default process group is gone ({error}): the process that serves "
-            f"it, rank 0 or the launcher, has ended; nothing was made. Start the job again"
-        )
-        raise MeshMismatchError(msg) from error
+        raise store_is_gone(error, "nothing was made") from error
     if verdict is not None:
         raise _mismatch(verdict, limit)
+    return Agreement(store, keys, in_words(asked))
 
 
-def _compare(store: Store, asked: dict[str, str], limit: timedelta) -> dict[str, Any] | None:
-    """Return the verdict, or None where all ranks ask for the same."""
+def store_is_gone(error: RuntimeError, consequence: str) -> MeshMismatchError:
+    """Return the error of a rank that can hear of no other."""
+    msg = (
+        f"the store of the default process group is gone ({error}): the process that serves "
+        f"it, rank 0 or the launcher, has ended or cannot be reached; {consequence}. Start the "
+        f"job again"
+    )
+    return MeshMismatchError(msg)
+
+
+def _compare(
+    store: Store, asked: dict[str, str], limit: timedelta
+) -> tuple[Keys, dict[str, Any] | None]:
+    """Return the keys of the comparison and the verdict, or None where all ranks ask for the same."""
     room, me = _room_of_this_world(store), dist.get_rank()
     while True:
         keys = room.enter()
@@ -108,14 +122,14 @@ def _compare(store: Store, asked: dict[str, str], limit: timedelta) -> dict[str,
         word = _judge(store, keys, limit) if me == 0 else _await(store, keys, limit)
         if word == AGREED:
             room.clear(store)
-            return None
+            return keys, None
         verdict: dict[str, Any] = json.loads(word)
         # The others gave up this comparison, and it was about something else: they are on.
         if me not in verdict["missing"] or asked in verdict["asked"].values():
-            return verdict
+            return keys, verdict
 
 
-def _judge(store: Store, keys: _Keys, limit: timedelta) -> str:
+def _judge(store: Store, keys: Keys, limit: timedelta) -> str:
     """Wait for all ranks and write the verdict, if nobody else has."""
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
     try:
@@ -126,7 +140,7 @@ def _judge(store: Store, keys: _Keys, limit: timedelta) -> str:
     return _first_word(store, keys, verdict)
 
 
-def _await(store: Store, keys: _Keys, limit: timedelta) -> str:
+def _await(store: Store, keys: Keys, limit: timedelta) -> str:
     """Wait for the verdict; write one where none comes."""
     try:
         store.wait([keys.verdict], limit + GRACE)
@@ -135,7 +149,7 @@ def _await(store: Store, keys: _Keys, limit: timedelta) -> str:
         return _first_word(store, keys, _belated_verdict(store, keys))
 
 
-def _first_word(store: Store, keys: _Keys, verdict: str) -> str:
+def _first_word(store: Store, keys: Keys, verdict: str) -> str:
     """Write *verdict* where there is none, and return the one that stands."""
     stands = store.compare_set(keys.decision, "", verdict).decode()
     store.set(keys.verdict, stands)  # up to torch 2.3 `compare_set` wakes nobody who waits
@@ -153,7 +167,7 @@ def _verdict(asked: Sequence[str]) -> str:
     return json.dumps({"rank": culprit, "missing": [], "asked": words, "agreeing": agreeing})
 
 
-def _belated_verdict(store: Store, keys: _Keys) -> str:
+def _belated_verdict(store: Store, keys: Keys) -> str:
     """Say who has not come, or compare if all have, at the last moment."""
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
     missing = [rank for rank, key in enumerate(everyone) if _peek(store, key) == NONE]
@@ -170,7 +184,7 @@ def _peek(store: Store, key: str) -> str:
 
 def _mismatch(verdict: Mapping[str, Any], limit: timedelta) -> MeshMismatchError:
     asked = {int(rank): words for rank, words in verdict["asked"].items()}
-    descriptions = {rank: _in_words(words) for rank, words in asked.items()}
+    descriptions = {rank: in_words(words) for rank, words in asked.items()}
     missing: tuple[int, ...] = tuple(verdict["missing"])
     culprit: int = verdict["rank"]
     lines = [f"  rank {rank}: {words}" for rank, words in descriptions.items()]
@@ -193,11 +207,12 @@ def _mismatch(verdict: Mapping[str, Any], limit: timedelta) -> MeshMismatchError
     return MeshMismatchError(text, rank=culprit, missing=missing, descriptions=descriptions)
 
 
-def _in_words(asked: Mapping[str, str]) -> str:
+def in_words(asked: Mapping[str, str]) -> str:
+    """Return what a rank asks for as one line."""
     return ", ".join(f"{name} {value}" for name, value in asked.items())
 
 
-class _Keys:
+class Keys:
     """The keys of one comparison."""
 
     def __init__(self, prefix: str) -> None:
@@ -206,7 +221,16 @@ class _Keys:
         self._prefix = prefix
 
     def of(self, rank: int) -> str:
+        """Return the key under which a rank says what it asks for."""
         return f"{self._prefix}/{rank}"
+
+
+class Agreement(NamedTuple):
+    """A comparison that came out well: where it was made, and about what."""
+
+    store: Store
+    keys: Keys
+    words: str
 
 
 class _Room:
@@ -214,12 +238,12 @@ class _Room:
 
     def __init__(self, store: Store) -> None:
         self._calls = 0
-        self._used: list[_Keys] = []
+        self._used: list[Keys] = []
         # A store can outlive its world, with verdicts that this rank had a part in: begin behind.
         while _is_past(_peek(store, self._next().decision)):
             self._calls += 1
 
-    def enter(self) -> _Keys:
+    def enter(self) -> Keys:
         self._used.append(self._next())
         self._calls += 1
         return self._used[-1]
@@ -233,8 +257,8 @@ class _Room:
                 store.delete_key(keys.verdict)
         del self._used[:-1]
 
-    def _next(self) -> _Keys:
-        return _Keys(f"meshcompat/{self._calls}")
+    def _next(self) -> Keys:
+        return Keys(f"meshcompat/{self._calls}")
 
 
 def _is_past(word: str) -> bool:

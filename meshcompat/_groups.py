@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from meshcompat import _agreement, _eras, _layout, _release
+from meshcompat import _agreement, _eras, _layout, _making, _release
 from meshcompat._eras import process_groups
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._views import Group
@@ -45,18 +45,21 @@ def serve(
 
     Raises:
         MeshMismatchError: A group is to be made, and another rank asks for something else, or
-            does not come. Nothing was made.
+            does not come: nothing was made. Or it came, and died before the groups were there.
 
     Collective:
         Yes, where a group is made: all ranks of the world, members of the root or not.
     """
+    agreement = None
     if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
         timeout = dims[0][2].timeout
-        _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
-    return [
-        find(root, axes, made_with, share=share) or _make(root, name, axes, made_with, share=share)
-        for name, axes, made_with in dims
-    ]
+        agreement = _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
+    with _making.made_by_all(agreement):
+        return [
+            find(root, axes, made_with, share=share)
+            or _make(root, name, axes, made_with, share=share)
+            for name, axes, made_with in dims
+        ]
 
 
 def find(root: Root, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group | None:

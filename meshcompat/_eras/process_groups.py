@@ -137,10 +137,13 @@ def _describes_groups() -> bool:
     return "group_desc" in inspect.signature(dist.new_group).parameters
 
 
-def _timeout(made_with: GroupOptions) -> timedelta | None:
-    """Return the timeout to pass: torch's default would override the one in the options."""
+def _timeout(made_with: GroupOptions) -> timedelta:
+    """Return the timeout to pass, where torch would take its own default of 10 or 30 minutes.
+
+    What the call gives, else the options, else the default group: pytorch#119574 asks for that.
+    """
     if made_with.timeout is not None:
         return made_with.timeout
     # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
-    return timeout
+    return timeout or default_timeout()

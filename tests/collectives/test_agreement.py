@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch.distributed import device_mesh
 
 import meshcompat as mc
+from meshcompat import _release
 from meshcompat._eras import stores
 from meshcompat.testing import recorded_groups
 from tests.counting_store import CountingStore
@@ -26,6 +27,13 @@ def make_root(shape=(2, 2, 2), names=NAMES, **options):
 
 def make_flat(root, names=("pp", "dp"), name="flat", **options):
     return mc.flatten(mc.get_submesh(root, names), name, **options)
+
+
+def make_root_as(name, answer):
+    """Make a root on a rank that believes to have another version of something."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_release, name, lambda: answer)
+        make_root()
 
 
 # What all ranks but one ask for, what that one asks for, and what the error says differs.
@@ -47,6 +55,26 @@ DISAGREEMENTS = {
     ),
     "sharing": (make_flat, lambda root: make_flat(root, share_groups=False), "share_groups"),
     "a call less": (lambda root: (make_flat(root), make_root()), lambda _: make_root(), "call"),
+    "version of meshcompat": (
+        lambda _: make_root(),
+        lambda _: make_root_as("own_version", "99.1"),
+        "meshcompat",
+    ),
+    "minor of torch": (
+        lambda _: make_root(),
+        lambda _: make_root_as("installed_torch", "99.1"),
+        "torch",
+    ),
+}
+BOTH_VERSIONS = {
+    "version of meshcompat": [
+        f"meshcompat {_release.own_version()}, torch",
+        "meshcompat 99.1, torch",
+    ],
+    "minor of torch": [
+        "torch {}.{}\n".format(*_release.minor_of(_release.installed_torch())),
+        "torch 99.1\n",
+    ],
 }
 
 
@@ -81,14 +109,17 @@ def disagree(case, odd):
 
 @pytest.mark.parametrize("odd", [0, ODD])
 @pytest.mark.parametrize("case", DISAGREEMENTS)
-def test_every_rank_hears_who_differs_and_the_next_call_works(pool, case, odd):
+def test_every_rank_hears_who_differs_and_the_next_call_works(pool, figure, case, odd):
     found = pool.run(disagree, case, odd)
     reference = 1 if odd == 0 else 0
     for (message, culprit, missing, described), made, right in found:
         assert (culprit, missing, set(described)) == (odd, (), {odd, reference})
         assert f"rank {odd} asks for other process groups than 7 of 8 ranks" in message
         assert f"they differ in {DISAGREEMENTS[case][2]}" in message
+        assert all(words in message for words in BOTH_VERSIONS.get(case, ()))
         assert (made, right) == (0, True)
+    figure("disagreements", "kinds and culprits tried", 1)
+    figure("disagreements", "ranks that were told who differs", len(found))
 
 
 def meet_after_torch_made_a_mesh_on_its_members():
@@ -174,10 +205,10 @@ def count_operations(calls, *, unchecked=False):
 
 def test_a_comparison_costs_a_constant_number_of_store_operations(pool):
     first, *others = pool.run(count_operations, 10)
-    on_rank_0 = {"set": 20, "wait": 10, "multi_get": 10, "compare_set": 11, "delete_key": 27}
+    on_rank_0 = {"set": 30, "wait": 10, "multi_get": 10, "compare_set": 11, "delete_key": 27}
     assert first == on_rank_0
     for count in others:
-        assert count == {"set": 10, "wait": 10, "get": 10, "delete_key": 9, "compare_set": 1}
+        assert count == {"set": 20, "wait": 10, "get": 10, "delete_key": 9, "compare_set": 1}
 
 
 def test_nothing_is_compared_where_the_environment_says_so(pool):
