@@ -42,7 +42,7 @@ def init_named_mesh(
 
     Args:
         spec: Shape, names, and flattened mesh dims.
-        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
         ranks: Ordered global ranks, for a mesh on part of the world.
 
     Returns:

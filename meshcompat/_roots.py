@@ -54,7 +54,7 @@ def init_device_mesh(
         backend_override: Dict from mesh dim name or index to a backend name, options, or a
             pair of both; as torch has it from 2.9, here on every release.
         timeout: Timeout of every group, a timedelta or seconds; also of those that `flatten`
-            and `unflatten` make later. By default torch's.
+            and `unflatten` make later. By default that of the default group.
         ranks: Ordered global ranks, row major, for a mesh smaller than the world or permuted
             against it.
 

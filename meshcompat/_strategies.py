@@ -44,7 +44,7 @@ def create_device_meshes(
         strategy_config: An instance of a strategy's config class.
         parallelism: Sizes, ours or any object with the same attributes.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
         ranks: Ordered global ranks, for a model on part of the world; the sizes then fill
             these ranks, and *world_size* may be their number.
 
@@ -99,7 +99,7 @@ def create_fsdp2_device_mesh(
     Args:
         parallelism: Sizes; ``dp_size`` counts replicated and sharded ranks together.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
         ranks: Ordered global ranks, for a model on part of the world.
 
     Returns:
@@ -175,7 +175,7 @@ def create_megatron_fsdp_device_mesh(
     Args:
         parallelism: Sizes without pipeline and expert parallelism, and without replication.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default torch's.
+        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
         ranks: Ordered global ranks, for a model on part of the world.
 
     Returns:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
 import torch
 import torch.distributed as dist
 
 import meshcompat as mc
+from meshcompat._eras import stores
 
 pytestmark = pytest.mark.multiprocess
 
@@ -60,3 +62,65 @@ def test_a_collective_without_its_peer_ends_when_its_time_is_over(pool, given, e
     for kind, end in zip(PEERS, ends, strict=True):
         assert end - 0.5 < seconds[PEERS[kind]] < end + 5, kind
     assert pool.run(dist.get_rank) == list(range(8))
+
+
+def make_all_that_builders_make(limit):
+    """Return the groups of an FSDP2 mesh with flattened and expert dims, by name."""
+    sizes = mc.ParallelismSizes(dp_size=4, dp_replicate_size=2, tp_size=2, ep_size=2)
+    root, experts = mc.create_fsdp2_device_mesh(sizes, world_size=8, timeout_minutes=limit)
+    names = ("dp_replicate", "dp_shard", "tp", "dp", "ep_shard", "ep")
+    return {name: mc.get_group(experts if "ep" in name[:2] else root, name) for name in names}
+
+
+def make_in_a_world_with(limit):
+    """Return the groups of meshes without a timeout; the default group has one."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    store = dist.PrefixStore("again", stores.default_store())
+    dist.destroy_process_group()
+    limit = timedelta(seconds=limit)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
+    root = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+    view = mc.unflatten(root, "tp", (2, 2), ("tp_out", "tp_in"))
+    few = mc.init_device_mesh("cpu", (3,), mesh_dim_names=("few",), ranks=[0, 1, 7])
+    meshes = {"dp": root, "tp": root, "tp_out": view, "tp_in": view}
+    if mc.is_member(few):
+        meshes["few"] = few
+    return {name: mc.get_group(mesh, name) for name, mesh in meshes.items()}
+
+
+def wait_for_all_in_vain(make, limit):
+    """Return when the collective on each group that holds the late rank failed, by name."""
+    mc.init_device_mesh("cpu", (8,))
+    dist.barrier()
+    groups = make(limit)
+    dist.barrier()
+    if dist.get_rank() == LATE:
+        return list(groups), {}
+    start = time.monotonic()
+    works = {
+        name: dist.all_reduce(torch.ones(1), group=group, async_op=True)
+        for name, group in groups.items()
+        if LATE in dist.get_process_group_ranks(group)
+    }
+    seconds = {}
+    for name, work in works.items():
+        with pytest.raises(RuntimeError):
+            work.wait()
+        seconds[name] = time.monotonic() - start
+    return None, seconds
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "end"),
+    [
+        pytest.param(make_all_that_builders_make, 2 / 60, 2, id="minutes of a builder"),
+        pytest.param(make_in_a_world_with, 2, 2, id="that of the default group"),
+    ],
+)
+def test_one_timeout_reaches_every_group_that_holds_a_late_rank(pool, make, limit, end):
+    found = pool.run(wait_for_all_in_vain, make, limit)
+    names, _ = found[LATE]
+    ended = [(name, after) for _, seconds in found[:LATE] for name, after in seconds.items()]
+    assert {name for name, _ in ended} == set(names)
+    for name, after in ended:
+        assert end - 0.5 < after < end + 5, name
