@@ -167,10 +167,9 @@ def create_moe_mesh(
             f"mesh_dim_names to meshcompat.init_device_mesh"
         )
         raise MeshLayoutError(msg)
-    stage = view_of(get_submesh(device_mesh, names))
-    axes = _layout.join(stage.layouts)
+    stage_mesh = get_submesh(device_mesh, names)
     sizes = (degree(ep_shard_size), degree(ep_size))
-    count = _layout.size_of(axes)
+    count = stage_mesh.mesh.numel()
     if math.prod(sizes) != count:
         msg = (
             f"ep_shard_size * ep_size = {sizes[0]} * {sizes[1]} = {math.prod(sizes)}, but mesh "
@@ -184,10 +183,15 @@ def create_moe_mesh(
     if ranks is not None and as_list(ranks) != device_mesh.mesh.flatten().tolist():
         msg = f"ranks {ranks!r} are not those of the mesh; leave them out"
         raise MeshLayoutError(msg)
-    # The joined dim is a stepping stone: nobody communicates over it, so it has no group.
-    joined = mesh_of(stage, (Dim(None, axes, None),))
     experts = (MeshAxisName.EP_SHARD, MeshAxisName.EP)
-    return unflatten(joined, 0, sizes, experts, timeout=minutes(timeout_minutes))
+    line = joined_without_group(stage_mesh)
+    return unflatten(line, 0, sizes, experts, timeout=minutes(timeout_minutes))
+
+
+def joined_without_group(mesh: DeviceMesh) -> DeviceMesh:
+    """Return all dims of *mesh* as one: a stepping stone over which nobody communicates."""
+    view = view_of(mesh)
+    return mesh_of(view, (Dim(None, _layout.join(view.layouts), None),))
 
 
 def create_ring_ulysses_mesh(
