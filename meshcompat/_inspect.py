@@ -6,9 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from meshcompat import _foreign, _layout
+from meshcompat._eras.answers import recall, recall_size
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
-from meshcompat._lookup import find_dim, unknown_message, view_of
+from meshcompat._lookup import find_dim, once, unknown_message, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RAISE = object()
+_ROOT = object()
+"""What no name equals."""
 
 
 def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
@@ -47,7 +50,8 @@ def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
         >>> get_root_mesh(get_flat_mesh(mesh, "tp")) is mesh
         True
     """
-    return view_of(mesh).root.mesh
+    known = recall(mesh, _ROOT)
+    return once(mesh, _ROOT, lambda view: view.root.mesh) if known is None else known
 
 
 def same_root(a: DeviceMesh, b: DeviceMesh) -> bool:
@@ -127,10 +131,13 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T: 
         >>> get_axis_size(mesh, "tp"), get_axis_size(mesh, "cp", 1)
         (4, 1)
     """
+    known = recall_size(mesh, name)
+    if known is not None:
+        return known
     view = view_of(mesh)
     dim = find_dim(view, name)
     if dim is not None:
-        return _layout.size_of(dim.axes)
+        return view.answers.sizes.setdefault(name, _layout.size_of(dim.axes))
     if default is _RAISE:
         raise MeshDimError(unknown_message(view, name))
     return default

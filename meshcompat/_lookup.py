@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _eras, _foreign
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._meshes import outside_message, relink
-from meshcompat._views import ATTRIBUTE, making, remembered
+from meshcompat._views import making, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -20,22 +20,11 @@ if TYPE_CHECKING:
     from meshcompat._views import Dim, Root, View
 
 
-def recall(mesh: DeviceMesh, key: Hashable) -> DeviceMesh | None:
-    """Return what was made of *mesh* before under *key*: a few dict look-ups, no more."""
-    try:
-        view: View = mesh.__dict__[ATTRIBUTE]
-        found = view.made[key]
-    except (AttributeError, KeyError, TypeError):
-        return None
-    if not view.root.is_alive:
-        return None
-    if _eras.primitives().is_thread_local():
-        relink(found)
-    return found
-
-
 def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) -> DeviceMesh:
-    """Return the mesh of *key*, made at the first call only, in whatever thread."""
+    """Return the mesh of *key*, made at the first call only, in whatever thread.
+
+    From then on `recall` finds it in this thread.
+    """
     with making:
         view = view_of(mesh)
         found = view.made.get(key)
@@ -43,6 +32,7 @@ def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) ->
             found = make(view)
             view.made[key] = found
     relink(found)
+    view.answers.keep(key, found)
     return found
 
 

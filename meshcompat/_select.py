@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from meshcompat import _layout
 from meshcompat._arguments import as_names
+from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
-from meshcompat._lookup import find_dim, find_flat, get_dim, once, recall, view_of
+from meshcompat._lookup import find_dim, find_flat, get_dim, once, view_of
 from meshcompat._meshes import inert_mesh, mesh_of
 
 if TYPE_CHECKING:
@@ -51,11 +52,8 @@ def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
         >>> get_submesh(mesh, ("tp", "pp")).mesh.tolist()    # on rank 0
         [[0, 4], [1, 5]]
     """
-    found = recall(mesh, names)
-    if found is None:
-        key = names if isinstance(names, str) else as_names(names)
-        found = once(mesh, key, lambda view: _pick(mesh, view, as_names(names)))
-    return found
+    known = recall(mesh, names)
+    return _find(mesh, names) if known is None else known
 
 
 def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
@@ -87,11 +85,8 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
     """
     # What `get_submesh` keeps under a tuple of names is no answer here.
     key: object = name
-    found = recall(mesh, name) if isinstance(key, str) else None
-    if found is None:
-        wanted = as_names((name,))
-        found = once(mesh, wanted[0], lambda view: _pick(mesh, view, wanted))
-    return found
+    known = recall(mesh, name) if isinstance(key, str) else None
+    return _find(mesh, *as_names((name,))) if known is None else known
 
 
 def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
@@ -239,6 +234,15 @@ def get_fsdp_dp_mesh(
     else:
         sharded = (dp_shard_cp_name,)
     return get_submesh(mesh, sharded if replicate.axes == () else (dp_replicate_name, *sharded))
+
+
+def _find(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
+    """Return the mesh of dims that were not recalled: a first call, or one with a list."""
+    known = recall(mesh, tuple(names)) if isinstance(names, list) else None
+    if known is not None:
+        return known
+    key = names if isinstance(names, str) else as_names(names)
+    return once(mesh, key, lambda view: _pick(mesh, view, as_names(names)))
 
 
 def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
+from meshcompat._eras.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -136,7 +137,7 @@ class Root:
 class View:
     """What is known of one mesh."""
 
-    __slots__ = ("__weakref__", "anchor", "dims", "elsewhere", "made", "root")
+    __slots__ = ("__weakref__", "anchor", "answers", "dims", "elsewhere", "made", "root")
 
     def __init__(
         self,
@@ -156,6 +157,7 @@ class View:
         self.anchor = anchor
         self.elsewhere = elsewhere
         self.made: dict[Hashable, DeviceMesh] = {}
+        self.answers = Answers(root.world, is_thread_local=_eras.primitives().is_thread_local())
 
     def reduce_mesh(self, protocol: int) -> tuple[Any, tuple[dict[str, Any]]]:  # noqa: ARG002
         """Say how to pickle and copy the mesh: as plain data, not with torch's private state."""
