@@ -52,7 +52,11 @@ def mesh_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh:
     if view.elsewhere is not None:
         start = _layout.start_of(_layout.join(dim.axes for dim in dims), view.elsewhere)
         return inert_mesh(root, dims, start)
-    return _interned(root, dims, _anchor(view, dims))
+    anchor = _anchor(view, dims)
+    outer = None if anchor is None else remembered(anchor)
+    if anchor is not None and outer is not None and outer.dims == dims:
+        return anchor
+    return _interned(root, dims, anchor)
 
 
 def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> DeviceMesh:
@@ -61,12 +65,14 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     *root_dims* are the dims of the root that it covers, where they lie side by side.
     """
     era = _eras.primitives()
-    publish = era.publishes_flattened() and root_dims is not None
-    mesh = _interned(root, (dim,), root.mesh if publish or era.has_one_root() else None)
     name = dim.name or ""  # which it is not: a flattened dim has a name
-    root.flattened[name] = mesh
+    publish = era.publishes_flattened() and root_dims is not None
     if publish and root_dims is not None:
         root.published[name] = (dim, root_dims)
+    linked = era.has_one_root() or (publish and not _needs_own_root(root, (dim,)))
+    mesh = _interned(root, (dim,), root.mesh if linked else None)
+    root.flattened[name] = mesh
+    if publish and root_dims is not None:
         era.publish_flattened(root.mesh, name, mesh, root_dims)
     return mesh
 
@@ -145,32 +151,40 @@ def run_of(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
 def relink(mesh: DeviceMesh) -> None:
     """Tell torch's tables, in this thread, what *mesh* belongs to.
 
-    From 2.4 to 2.9 the tables are empty in a thread that has not seen the mesh.
+    From 2.4 to 2.9 the tables are empty in a thread that has not seen the mesh. From 2.5 on
+    they are keyed by value: of equal meshes they know the one that was asked for last.
     """
     era = _eras.primitives()
     view = remembered(mesh)
-    known = _thread.known.get(id(mesh))
-    if era.has_one_root() or view is None or (known is not None and known() is mesh):
+    if era.has_one_root() or view is None:
         return
-    _thread.known[id(mesh)] = weakref.ref(mesh)
+    value = hash(mesh)
+    known = _thread.known.get(value)
+    if known is not None and known() is mesh:
+        return
+    _thread.known[value] = weakref.ref(mesh)
     if view.anchor is not mesh:
         relink(view.anchor)
         era.link(mesh, view.anchor)
         return
-    _leave_the_dead(mesh)
+    _leave_others(mesh, view)
     if view.root.mesh is mesh:
         for name, (_, root_dims) in view.root.published.items():
+            relink(view.root.flattened[name])
             era.publish_flattened(mesh, name, view.root.flattened[name], root_dims)
 
 
-def _leave_the_dead(mesh: DeviceMesh) -> None:
-    """Take *mesh* out of the family of an equal mesh whose world was destroyed.
+def _leave_others(mesh: DeviceMesh, view: View) -> None:
+    """Take *mesh*, its own root, out of the family of an equal mesh.
 
-    From 2.5 to 2.9 torch's tables are keyed by value, and outlive the world.
+    A root stays where somebody slices it by torch, unless that world was destroyed: torch's
+    tables outlive it.
     """
     torch_root = _eras.primitives().root(mesh)
-    view = remembered(torch_root)
-    if torch_root is not mesh and view is not None and not view.root.is_alive:
+    other = remembered(torch_root)
+    if torch_root is mesh or other is None:
+        return
+    if view.root.mesh is not mesh or not other.root.is_alive:
         _eras.primitives().link(mesh, mesh)
 
 
@@ -216,12 +230,28 @@ def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
 
 
 def _anchor(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
-    """Return the mesh that torch can take for the root of *dims*; None where none can be."""
-    root = view.root
-    if _eras.primitives().has_one_root() or native_dims(root, dims) is not None:
-        return root.mesh
+    """Return the mesh that torch can take for the root of *dims*; None where none can be.
+
+    From 2.5 to 2.9 what is picked from a view that is its own root belongs to that view, so
+    that FSDP2 beside TP finds the dims of both there.
+    """
+    root, era = view.root, _eras.primitives()
+    is_known = native_dims(root, dims) is not None and not _needs_own_root(root, dims)
     outer = remembered(view.anchor)
-    if outer is None or outer.anchor is root.mesh or any(dim not in outer.dims for dim in dims):
-        return None
-    indices = [outer.dims.index(dim) for dim in dims]
-    return outer.anchor if indices == sorted(set(indices)) else None
+    if not era.has_one_root() and outer is not None and outer.anchor is not root.mesh:
+        indices = [outer.dims.index(dim) for dim in dims if dim in outer.dims]
+        is_inside = len(indices) == len(dims) and indices == sorted(set(indices))
+        if is_inside and (era.publishes_flattened() or not is_known):
+            return outer.anchor
+    return root.mesh if era.has_one_root() or is_known else None
+
+
+def _needs_own_root(root: Root, dims: tuple[Dim, ...]) -> bool:
+    """Return whether TP refuses the last of *dims* in torch's root and takes it elsewhere.
+
+    Up to 2.8 it takes only the last dim of torch's root, by name: not one that is flattened.
+    Where that covers the last dim, no other dim of the root can be TP's beside it.
+    """
+    _, covered = root.published.get(dims[-1].name or "", (None, ()))
+    is_last = bool(covered) and covered[-1] == len(root.dims) - 1
+    return is_last and dims[-1] not in root.dims and _eras.primitives().wants_innermost()

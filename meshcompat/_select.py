@@ -249,7 +249,9 @@ def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:
     dims = tuple(get_dim(view, name) for name in names)
     if dims == view.dims:
         return mesh
-    if len(dims) == 1 and view.elsewhere is None:
+    # What is picked from a view that torch takes for a root is known there, not as flattened.
+    is_known = view.anchor is view.root.mesh or dims[0] not in view.dims
+    if len(dims) == 1 and view.elsewhere is None and is_known:
         flat = find_flat(view.root, names[0])
         if flat is not None and flat[0] == dims[0]:
             return flat[1]

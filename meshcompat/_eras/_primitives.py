@@ -35,6 +35,9 @@ class Primitives(Protocol):
     def publishes_flattened(self) -> bool:
         """Return whether a flattened mesh belongs into torch's own registry by default."""
 
+    def wants_innermost(self) -> bool:
+        """Return whether TP takes only the last dim of torch's root, by its name (up to 2.8)."""
+
     def orders_groups(self) -> bool:
         """Return whether a group can keep its ranks in another than ascending order."""
 

@@ -39,6 +39,10 @@ def publishes_flattened() -> bool:
     return False
 
 
+def wants_innermost() -> bool:
+    return True
+
+
 def orders_groups() -> bool:
     return False
 
@@ -95,6 +99,7 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
         # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5 - pytorch#123572, #131636.
         # It is part of the hash, so it is set before the mesh becomes a key.
         mesh._parent_mesh = torch_root
+        mesh.__dict__.pop("_hash", None)
     elif torch_root.ndim != 2:
         # TP of 2.2 and 2.3 refuses a parent that is not 2-D, and takes a mesh without one.
         return

@@ -6,8 +6,12 @@ forget in other threads. Flattened names live in them too, by the root dims they
 
 from __future__ import annotations
 
+import functools
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 
 from meshcompat._eras import torch_2_02
@@ -43,11 +47,16 @@ __all__ = [
     "publishes_flattened",
     "root",
     "set_group_handles",
+    "wants_innermost",
 ]
 
 
 def publishes_flattened() -> bool:
     return True
+
+
+def wants_innermost() -> bool:
+    return _has_tp_check()
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
@@ -109,10 +118,17 @@ def publish_flattened(
     root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
 ) -> None:
     tables = _tables()
-    tables.child_to_root_mapping[mesh] = root
     tables.root_to_flatten_mapping.setdefault(root, {})[name] = mesh
     # torch: _MeshEnv.flatten_name_to_root_dims, since 2.5, gone in 2.10 - pytorch#133838, #163213
     tables.flatten_name_to_root_dims.setdefault(root, {})[name] = root_dims
+
+
+@functools.cache
+def _has_tp_check() -> bool:
+    # torch: tensor.parallel._utils._validate_tp_mesh_dim, since before 2.2, gone in 2.9 -
+    # pytorch#111001. Importing the package takes seconds, so its file is looked for.
+    folders = [str(Path(folder, "tensor", "parallel")) for folder in dist.__path__]
+    return PathFinder.find_spec("_utils", folders) is not None
 
 
 def _has_group_names() -> bool:

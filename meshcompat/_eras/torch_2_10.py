@@ -39,6 +39,7 @@ __all__ = [
     "publishes_flattened",
     "root",
     "set_group_handles",
+    "wants_innermost",
 ]
 
 
@@ -53,6 +54,10 @@ def is_thread_local() -> bool:
 def publishes_flattened() -> bool:
     # DTensor's redistribute of uneven shards is wrong when it finds one there, 2.11 to 2.15:
     # https://github.com/pytorch/pytorch/pull/194457
+    return False
+
+
+def wants_innermost() -> bool:
     return False
 
 
