@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
+from meshcompat._eras.answers import forget_here
 from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
 from meshcompat._views import View, making, remember, remembered
 
@@ -162,6 +163,8 @@ def relink(mesh: DeviceMesh) -> None:
     known = _thread.known.get(value)
     if known is not None and known() is mesh:
         return
+    if known is not None and known() is not None:
+        forget_here()
     _thread.known[value] = weakref.ref(mesh)
     if view.anchor is not mesh:
         relink(view.anchor)

@@ -167,3 +167,30 @@ def test_threads_that_ask_for_different_things_at_once_get_each_their_own(mesh):
     for make, answer in zip(calls, answers, strict=True):
         assert answer is make(mesh)
         assert mc.get_root_mesh(answer) is mesh
+
+
+ASKED = {
+    "two roots": (
+        lambda root, _: mc.get_flat_mesh(root, "tp"),
+        lambda _, twin: mc.get_flat_mesh(twin, "tp"),
+    ),
+    "a dim and that dim of a view": (
+        lambda root, _: mc.get_flat_mesh(root, "tp"),
+        lambda root, _: mc.get_flat_mesh(mc.get_submesh(root, ("tp", "pp")), "tp"),
+    ),
+    "a flattened dim and that dim of a view": (
+        lambda root, _: mc.flatten(mc.get_submesh(root, ("dp", "tp")), "flat"),
+        lambda root, _: mc.get_flat_mesh(mc.get_submesh(root, ("pp", "flat")), "flat"),
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_torch_finds_the_root_of_that_of_two_equal_meshes_that_was_asked_for_last(asked, mesh):
+    twin = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+
+    def roots():
+        return [id(native.root(ask(mesh, twin))) for ask in asked]
+
+    first = roots()
+    assert [roots(), roots(), of_a_thread(roots), roots()] == [first] * 4

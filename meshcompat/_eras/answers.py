@@ -8,12 +8,12 @@ is now is read where torch keeps it: every function around it would cost more th
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from torch.distributed import distributed_c10d
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Hashable
 
     from torch.distributed import ProcessGroup
@@ -32,17 +32,30 @@ class Answers:
     kept, and errors, which a later `flatten` can turn into answers, are not.
     """
 
-    __slots__ = ("meshes", "sizes", "world")
+    __slots__ = ("__weakref__", "meshes", "sizes", "world")
 
     def __init__(self, world: weakref.ref[ProcessGroup], *, is_thread_local: bool) -> None:
         """*world* is the default process group that the mesh lives in."""
         self.world = world
         self.meshes: Any = threading.local() if is_thread_local else _OfAllThreads()
         self.sizes: dict[str, int] = {}
+        _given.add(self)
 
     def keep(self, key: Hashable, mesh: DeviceMesh) -> None:
         """Keep the mesh that *key* asks for; in this thread torch knows where it belongs."""
         self.meshes.__dict__.setdefault("known", {})[key] = mesh
+
+
+_given: weakref.WeakSet[Answers] = weakref.WeakSet()
+
+
+def forget_here() -> None:
+    """Let no mesh be recalled in this thread: torch's tables know an equal one there instead.
+
+    Rare: two meshes must be equal, and torch take them for parts of different roots.
+    """
+    for answers in list(_given):
+        answers.meshes.__dict__.pop("known", None)
 
 
 def recall(mesh: Any, key: Hashable) -> DeviceMesh | None:
