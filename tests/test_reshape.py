@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
+from torch.distributed.constants import default_pg_timeout
 
 import meshcompat as mc
 from meshcompat import _eras
@@ -341,10 +342,10 @@ class TestTimeout:
             mc.flatten(mc.get_submesh(mesh, "tp"), "default")
         assert [record.timeout for record in groups] == [MINUTE] * 4 + [HOUR] * 4
 
-    def test_is_torchs_default_where_nobody_gave_one(self, world):  # noqa: ARG002
+    def test_is_that_of_the_default_group_where_nobody_gave_one(self, world):  # noqa: ARG002
         with recorded_groups() as groups:
             mc.flatten(mc.get_submesh(small_root(), ("pp", "tp")), "x")
-        assert {record.timeout for record in groups} == {None}
+        assert {record.timeout for record in groups} == {default_pg_timeout}
 
 
 class TestBackendOverride:

@@ -297,7 +297,9 @@ class TestSplitOfTheWorld:
         made = []
         bound = SimpleNamespace(name=lambda: "fake")
         world_group = SimpleNamespace(
-            bound_device_id=torch.device("cuda", 0), _get_backend=lambda _: bound
+            bound_device_id=torch.device("cuda", 0),
+            _device_types=[torch.device("cuda")],
+            _get_backend=lambda _: bound,
         )
 
         def split_group(*, split_ranks, **kwargs):

@@ -91,12 +91,18 @@ def splits_world(made_with: GroupOptions) -> bool:
 
 def default_timeout() -> timedelta:
     """Return the timeout of the default process group."""
+    return _timeouts_of_the_world()[0]
+
+
+def _timeouts_of_the_world() -> list[timedelta]:
+    """Return the timeout of each backend of the default process group."""
     world: Any = dist.group.WORLD
     # torch: ProcessGroup._device_types, ._get_backend, since before 2.2 - pytorch#88330
-    backend = world._get_backend(world._device_types[0])
+    backends = [world._get_backend(device) for device in world._device_types]
     # torch: Backend.options, for gloo and NCCL since before 2.2 - pytorch#56531
-    timeout: timedelta = getattr(getattr(backend, "options", None), "_timeout", default_pg_timeout)
-    return timeout
+    options = [getattr(backend, "options", None) for backend in backends]
+    timeouts = [getattr(option, "_timeout", default_pg_timeout) for option in options]
+    return timeouts or [default_pg_timeout]  # torch 2.2 names no device of a fake world
 
 
 def groups_made() -> int:
@@ -137,13 +143,15 @@ def _describes_groups() -> bool:
     return "group_desc" in inspect.signature(dist.new_group).parameters
 
 
-def _timeout(made_with: GroupOptions) -> timedelta:
-    """Return the timeout to pass, where torch would take its own default of 10 or 30 minutes.
+def _timeout(made_with: GroupOptions) -> timedelta | None:
+    """Return the timeout to pass: what the call gives, else the options, else the default group.
 
-    What the call gives, else the options, else the default group: pytorch#119574 asks for that.
+    torch takes its own default where none is passed, also over that in the options: see
+    pytorch#119574. Backends of the default group that differ have their own defaults: None.
     """
     if made_with.timeout is not None:
         return made_with.timeout
     # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
-    return timeout or default_timeout()
+    inherited = set(_timeouts_of_the_world())
+    return timeout or (inherited.pop() if len(inherited) == 1 else None)
