@@ -37,7 +37,11 @@ NIGHTLY_INDEX = "https://download.pytorch.org/whl/nightly/cpu"
 BACKEND = os.environ.get(
     "MESHCOMPAT_TORCH_BACKEND", "auto"
 )  # or cpu, default: where wheels of torch come from
-ORDINARY = "not gpu and not soak and not processes"
+ORDINARY = "not gpu and not soak and not processes and not consumers"
+CONSUMERS = [
+    "tests/collectives/test_consumers.py",
+    "tests/collectives/test_consumers_training.py",
+]
 SPREAD = ["-n2", "--dist=loadfile"]  # two workers: most tests wait for one core, or for ranks
 
 nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
@@ -88,6 +92,16 @@ def processes(session: nox.Session) -> None:
     ):
         command = ["coverage", "run", "-m", "pytest", "-m", "processes and not soak"]
         session.run(*command, *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "python,name", [nox.param(row["python"], name, id=name) for name, row in ROWS.items()]
+)
+def consumers(session: nox.Session, name: str) -> None:
+    """Run all tests of DTensor, TP, FSDP2, pipelines, checkpoints and compile on one row of the matrix."""
+    with torch_environment(session, pinned(ROWS[name]), "test"):
+        session.run("pytest", *CONSUMERS, *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,8 @@
 """Write the generated tables of README.md and docs/, or check with `--check` that they are what is written there.
 
 A table stands between `<!-- table: NAME -->` and `<!-- /table -->`. `support` comes from torch-matrix.toml, `faults`
-from docs/faults.json by way of faults.py; any other NAME comes from ci/tables/NAME.json, which a run wrote:
+from docs/faults.json by way of faults.py, `consumers` and `consumer-limits` from docs/consumers.json by way of
+consumers.py; any other NAME comes from ci/tables/NAME.json, which a run wrote:
 {"header": [text, ...], "rows": [[text, ...], ...]}.
 """
 
@@ -10,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+import consumers
 import faults
 from matrix import rows
 
@@ -54,6 +56,10 @@ def table(name: str) -> str:
         return markdown(*support())
     if name == "faults":
         return markdown(*faults.table())
+    if name == "consumers":
+        return markdown(*consumers.table())
+    if name == "consumer-limits":
+        return markdown(*consumers.limits())
     stored = json.loads((ROOT / "ci" / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return markdown(stored["header"], stored["rows"])
 

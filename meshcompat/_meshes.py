@@ -68,12 +68,11 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
     era = _eras.primitives()
     name = dim.name or ""  # which it is not: a flattened dim has a name
     publish = era.publishes_flattened() and root_dims is not None
-    if publish and root_dims is not None:
-        root.published[name] = (dim, root_dims)
-    linked = era.has_one_root() or (publish and not _needs_own_root(root, (dim,)))
+    linked = era.has_one_root() or (publish and not _is_refused(root, root_dims))
     mesh = _interned(root, (dim,), root.mesh if linked else None)
     root.flattened[name] = mesh
     if publish and root_dims is not None:
+        root.published[name] = (dim, root_dims)
         era.publish_flattened(root.mesh, name, mesh, root_dims)
     return mesh
 
@@ -147,6 +146,12 @@ def run_of(root: Root, dims: Sequence[Dim]) -> tuple[int, ...] | None:
     covered = native_dims(root, dims)
     is_run = covered is not None and covered[-1] - covered[0] == len(covered) - 1
     return covered if is_run else None
+
+
+def belongs_to_view(view: View, dim: Dim) -> bool:
+    """Return whether torch finds *dim* in the view that it is picked from, not in the root."""
+    is_apart = view.anchor is not view.root.mesh and dim in view.dims
+    return is_apart and _eras.primitives().publishes_flattened()
 
 
 def relink(mesh: DeviceMesh) -> None:
@@ -239,7 +244,9 @@ def _anchor(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
     that FSDP2 beside TP finds the dims of both there.
     """
     root, era = view.root, _eras.primitives()
-    is_known = native_dims(root, dims) is not None and not _needs_own_root(root, dims)
+    _, last = root.published.get(dims[-1].name or "", (None, None))
+    is_flat = dims[-1] not in root.dims
+    is_known = native_dims(root, dims) is not None and not (is_flat and _is_refused(root, last))
     outer = remembered(view.anchor)
     if not era.has_one_root() and outer is not None and outer.anchor is not root.mesh:
         indices = [outer.dims.index(dim) for dim in dims if dim in outer.dims]
@@ -249,12 +256,11 @@ def _anchor(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
     return root.mesh if era.has_one_root() or is_known else None
 
 
-def _needs_own_root(root: Root, dims: tuple[Dim, ...]) -> bool:
-    """Return whether TP refuses the last of *dims* in torch's root and takes it elsewhere.
+def _is_refused(root: Root, covered: tuple[int, ...] | None) -> bool:
+    """Return whether a flattened dim over these dims of the root is for TP, and TP refuses it.
 
-    Up to 2.8 it takes only the last dim of torch's root, by name: not one that is flattened.
+    Up to 2.8 TP takes only the last dim of torch's root, by name: not one that is flattened.
     Where that covers the last dim, no other dim of the root can be TP's beside it.
     """
-    _, covered = root.published.get(dims[-1].name or "", (None, ()))
-    is_last = bool(covered) and covered[-1] == len(root.dims) - 1
-    return is_last and dims[-1] not in root.dims and _eras.primitives().wants_innermost()
+    is_last = covered is not None and covered[-1] == len(root.dims) - 1
+    return is_last and _eras.primitives().wants_innermost()

@@ -9,7 +9,7 @@ from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._lookup import find_dim, find_flat, get_dim, once, view_of
-from meshcompat._meshes import inert_mesh, mesh_of
+from meshcompat._meshes import belongs_to_view, inert_mesh, mesh_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,9 +249,7 @@ def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:
     dims = tuple(get_dim(view, name) for name in names)
     if dims == view.dims:
         return mesh
-    # What is picked from a view that torch takes for a root is known there, not as flattened.
-    is_known = view.anchor is view.root.mesh or dims[0] not in view.dims
-    if len(dims) == 1 and view.elsewhere is None and is_known:
+    if len(dims) == 1 and view.elsewhere is None and not belongs_to_view(view, dims[0]):
         flat = find_flat(view.root, names[0])
         if flat is not None and flat[0] == dims[0]:
             return flat[1]

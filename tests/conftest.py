@@ -10,10 +10,26 @@ import torch
 
 from meshcompat import _eras, _release
 from meshcompat.testing import GlooPool, fake_world
+<<<<<<< HEAD
 from tests.figures import PROPERTY, Figures
+=======
+from tests.consumer_report import ConsumerReport
+>>>>>>> 502e143 (Ask every consumer on every kind of mesh, and tell what came of it by release)
 from tests.known_differences import KNOWN_DIFFERENCES, stale
 
 TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes what consumers did with our meshes."""
+    parser.addoption("--consumers-json", help="write the verdicts of ci/consumers.py to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the verdicts where they are asked for."""
+    path = config.getoption("consumers_json")
+    if path:
+        config.pluginmanager.register(ConsumerReport(path))
 
 
 def pytest_report_header() -> str:

@@ -1,26 +1,30 @@
-"""DTensor, tensor parallelism and FSDP2 on meshes of one root, against one process alone."""
+"""DTensor, checkpoints, torch.compile and the current mesh, on every kind of mesh of one root."""
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 import torch
-from torch import nn
+import torch.distributed as dist
 
-import meshcompat as mc
+from tests.collectives.consumers import (
+    chunk,
+    make_root,
+    place_in,
+    ranks_of,
+    torchs_own,
+    wrong_ranks_of,
+)
 from tests.collectives.dtensors import dtensor_api
-from tests.collectives.kinds import KINDS, NAMES, flat_among, with_experts
-from tests.collectives.sums import expected
+from tests.collectives.kinds import KINDS
 
 pytestmark = pytest.mark.multiprocess
 
-LEFT = np.arange(32).reshape(8, 4)
-RIGHT = np.arange(32).reshape(4, 8) % 7
+LEFT = torch.arange(32.0, dtype=torch.double).reshape(8, 4)
+RIGHT = torch.arange(32.0, dtype=torch.double).reshape(4, 8) % 7
+UNEVEN = torch.arange(35.0, dtype=torch.double).reshape(7, 5)
 
-# No mesh here has a dim of size 1: there old releases of DTensor multiply wrong.
-DTENSOR = {
+# Here every release is asked; the other kinds are asked for by the marker.
+ALWAYS = {
     (1, 2, 2, 2): (
         "submesh of a submesh",
         "composed",
@@ -37,142 +41,266 @@ DTENSOR = {
 }
 
 
-def make_root(shape=(1, 2, 2, 2)):
-    return mc.init_device_mesh("cpu", shape, mesh_dim_names=NAMES)
+def without_unit_dims(shape):
+    """Return the kinds that have no dim of size 1: there old releases of DTensor multiply wrong."""
+    return [name for name in KINDS if 1 not in KINDS[name].meshes(ranks_of(shape))[0].shape]
 
 
-def products(shape, kinds):
-    """Multiply on each kind of mesh: rows over its first mesh dim, columns over its last."""
-    api = dtensor_api()
-    root = make_root(shape)
-    left, right = (torch.from_numpy(matrix).double() for matrix in (LEFT, RIGHT))
-    found = {}
-    for kind in kinds:
-        mesh = KINDS[kind].make(root)
-        others = [api.Replicate()] * (mesh.ndim - 1)
-        rows = api.distribute_tensor(left, mesh, [api.Shard(0), *others])
-        columns = api.distribute_tensor(right, mesh, [*others, api.Shard(1)])
-        found[kind] = (
-            rows.to_local().tolist(),
-            rows.full_tensor().tolist(),
-            (rows @ columns).full_tensor().tolist(),
+def spell(shape):
+    return "x".join(map(str, shape))
+
+
+CASES = [
+    *(pytest.param(shape, kinds, id=spell(shape)) for shape, kinds in ALWAYS.items()),
+    *(
+        pytest.param(
+            shape,
+            [kind for kind in without_unit_dims(shape) if kind not in kinds],
+            id=f"all others of {spell(shape)}",
+            marks=pytest.mark.consumers,
         )
+        for shape, kinds in ALWAYS.items()
+    ),
+]
+
+
+def shard_of(tensor, placements, shape, coordinate):
+    """Return this place's part of a tensor, where a placement is the dim that is sharded."""
+    for dim, count, index in zip(placements, shape, coordinate, strict=True):
+        if dim is not None:
+            tensor = chunk(tensor, dim, count, index)
+    return tensor
+
+
+def as_placements(dims):
+    api = dtensor_api()
+    return [api.Replicate() if dim is None else api.Shard(dim) for dim in dims]
+
+
+def moves(ndim):
+    """Return placements to go through: rows outside, columns inside, both, and whole."""
+    rest = [None] * (ndim - 1)
+    both = [0, *rest[1:], 1] if ndim > 1 else [0]
+    return [[0, *rest], [*rest, 1], both, [None, *rest]]
+
+
+def products(make_meshes):
+    """Multiply on each mesh: rows over its first mesh dim, columns over its last."""
+    api = dtensor_api()
+    found = []
+    for mesh in make_meshes():
+        others = [None] * (mesh.ndim - 1)
+        rows = api.distribute_tensor(LEFT, mesh, as_placements([0, *others]))
+        columns = api.distribute_tensor(RIGHT, mesh, as_placements([*others, 1]))
+        product = (rows @ columns).full_tensor()
+        found.append([rows.to_local(), rows.full_tensor(), product])
     return found
 
 
-@pytest.mark.parametrize(("shape", "kinds"), DTENSOR.items(), ids=["1x2x2x2", "2x2x2x1"])
+def wanted_products(meshes, rank):
+    index, coordinate = place_in(meshes, rank)
+    rows = chunk(LEFT, 0, meshes[index].shape[0], coordinate[0])
+    return [rows, LEFT, LEFT @ RIGHT]
+
+
+def walks(make_meshes, tensor):
+    """Redistribute on each mesh from one placement to the next; return each part, then the whole."""
+    api = dtensor_api()
+    found = []
+    for mesh in make_meshes():
+        first, *others = moves(mesh.ndim)
+        parts = [api.distribute_tensor(tensor, mesh, as_placements(first))]
+        for placements in others:
+            parts.append(parts[-1].redistribute(mesh, as_placements(placements)))
+        found.append([*(part.to_local() for part in parts), parts[2].full_tensor()])
+    return found
+
+
+def wanted_walks(meshes, rank, tensor):
+    index, coordinate = place_in(meshes, rank)
+    shape = meshes[index].shape
+    parts = [shard_of(tensor, dims, shape, coordinate) for dims in moves(len(shape))]
+    return [*parts, tensor]
+
+
+def same(found, wanted):
+    return all(torch.equal(ours, other) for ours, other in zip(found, wanted, strict=True))
+
+
+def made_of(shape, kinds):
+    """Return how to make the meshes of these kinds of one root."""
+
+    def make():
+        root = make_root(shape)
+        return [KINDS[kind].make(root) for kind in kinds]
+
+    return make
+
+
+def is_right(by_rank, shape, kinds, wanted):
+    """Return for each kind whether all ranks have what enumeration says."""
+    verdicts = {}
+    for place, kind in enumerate(kinds):
+        meshes = KINDS[kind].meshes(ranks_of(shape))
+        verdicts[kind] = all(
+            same(found[place], wanted(meshes, rank)) for rank, found in enumerate(by_rank)
+        )
+    return verdicts
+
+
+@pytest.mark.parametrize(("shape", "kinds"), CASES)
 def test_dtensors_multiply_on_every_kind_of_mesh_as_one_process_does(pool, shape, kinds):
-    ranks = np.arange(8).reshape(shape)
-    by_rank = pool.run(products, shape, kinds)
-    for kind in kinds:
-        for found, place in zip(by_rank, expected(KINDS[kind].meshes(ranks)), strict=True):
-            shard = np.split(LEFT, len(place.ranks))[place.coordinate[0]]
-            assert found[kind] == (shard.tolist(), LEFT.tolist(), (LEFT @ RIGHT).tolist()), kind
+    by_rank = pool.run(products, made_of(shape, kinds))
+    assert is_right(by_rank, shape, kinds, wanted_products) == dict.fromkeys(kinds, True)
 
 
-def make_model():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4)).double()
+@pytest.mark.parametrize("tensor", [LEFT, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize(("shape", "kinds"), CASES)
+def test_dtensors_redistribute_on_every_kind_of_mesh(pool, shape, kinds, tensor):
+    by_rank = pool.run(walks, made_of(shape, kinds), tensor)
+    verdicts = is_right(
+        by_rank, shape, kinds, lambda meshes, rank: wanted_walks(meshes, rank, tensor)
+    )
+    assert verdicts == dict.fromkeys(kinds, True)
 
 
-def make_batch(samples=8):
-    torch.manual_seed(1)
-    return torch.randn(samples, 8, dtype=torch.double), torch.randn(samples, 4, dtype=torch.double)
+def made_wrong(shape, kind):
+    """Return how torch makes the mesh of a kind whose ranks stand in another order."""
+    meshes = KINDS[kind].meshes(wrong_ranks_of(shape))
+    return lambda: [torchs_own(meshes)]
 
 
-def parallelized(model, mesh):
-    from torch.distributed.tensor import parallel  # noqa: PLC0415  (takes seconds)
-
-    plan = {"0": parallel.ColwiseParallel(), "2": parallel.RowwiseParallel()}
-    return parallel.parallelize_module(model, mesh, plan)
-
-
-def tensor_parallel_error(make_mesh):
-    """Return how far a tensor-parallel model is from the same model in one process."""
-    model, (batch, _) = make_model(), make_batch()
-    alone = copy.deepcopy(model)
-    models = (alone, parallelized(model, make_mesh()))
-    inputs = [batch.clone().requires_grad_() for _ in range(2)]
-    outputs = [net(x) for net, x in zip(models, inputs, strict=True)]
-    for output in outputs:
-        output.square().sum().backward()
-    gradients = [x.grad for x in inputs]
-    return max((ours - other).abs().max().item() for ours, other in (outputs, gradients))
+@pytest.mark.parametrize("kind", ["dim of an unflattened mesh", "composed"])
+def test_dtensors_on_a_wrong_mesh_are_noticed(pool, kind):
+    shape = (1, 2, 2, 2)
+    by_rank = pool.run(products, made_wrong(shape, kind))
+    assert is_right(by_rank, shape, [kind], wanted_products) == {kind: False}
 
 
-TENSOR_PARALLEL = {
-    "innermost dim": lambda: mc.get_submesh(make_root(), "cp"),
-    "flattened dim": lambda: flat_among(make_root(), ("dp_shard", "cp"), "dp_shard_cp"),
-    "flattened dim, not neighbours": lambda: flat_among(
-        make_root((2, 1, 2, 2)), ("pp", "cp"), "pp_cp"
-    ),
-    "dim of a reversed mesh": lambda: mc.get_submesh(
-        mc.get_submesh(make_root(), ("cp", "dp_shard")), "cp"
-    ),
-    "dim of an unflattened mesh": lambda: mc.get_submesh(with_experts(make_root()), "ep"),
-}
+SAVED, LOADED = "composed", "dims of an unflattened mesh, reversed"
+FILES_SHAPE = (1, 2, 2, 2)
 
 
-@pytest.mark.parametrize("mesh", TENSOR_PARALLEL)
-def test_tensor_parallel_modules_compute_what_one_process_does(pool, mesh):
-    assert max(pool.run(tensor_parallel_error, TENSOR_PARALLEL[mesh])) < 1e-9
+def written(folder, tensor):
+    """Save a DTensor that lies on one mesh."""
+    from torch.distributed import checkpoint  # noqa: PLC0415  (takes seconds)
+
+    (mesh,) = made_of(FILES_SHAPE, [SAVED])()
+    state = {"weight": dtensor_api().distribute_tensor(tensor, mesh, as_placements([0, 1]))}
+    checkpoint.save(state, storage_writer=checkpoint.FileSystemWriter(folder))
 
 
-def loss_of(model, batch):
-    inputs, targets = batch
-    return (model(inputs) - targets).square().mean()
+def read(folder, tensor, make_meshes):
+    """Load a DTensor that lies on another mesh, in another placement."""
+    from torch.distributed import checkpoint  # noqa: PLC0415  (takes seconds)
+
+    (mesh,) = make_meshes()
+    zeros = torch.zeros_like(tensor)
+    state = {"weight": dtensor_api().distribute_tensor(zeros, mesh, as_placements([1, 0]))}
+    checkpoint.load(state, storage_reader=checkpoint.FileSystemReader(folder))
+    return [[state["weight"].to_local(), state["weight"].full_tensor()]]
 
 
-def fsdp_error(shape, make_meshes, steps=3):
-    """Return how far losses and weights of FSDP2 are from those of one process."""
-    from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  (takes seconds; since 2.6)
-
-    data, tensor = make_meshes(make_root(shape))
-    model, batch = make_model(), make_batch()
-    alone = copy.deepcopy(model)
-    if tensor is not None:
-        parallelized(model, tensor)
-    for module in (model[0], model[2], model):
-        fully_shard(module, mesh=data)
-    place = np.ravel_multi_index(data.get_coordinate(), data.mesh.shape)
-    mine = [part.chunk(data.size())[place] for part in batch]
-    optimizers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in (model, alone)]
-    errors = []
-    for _ in range(steps):
-        loss = loss_of(model, mine)
-        errors.append(loss - loss_of(alone, mine))
-        loss.backward()
-        loss_of(alone, batch).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    pairs = zip(model.parameters(), alone.parameters(), strict=True)
-    errors += [(weight.full_tensor() - other).abs().max() for weight, other in pairs]
-    return max(error.abs().item() for error in errors)
+def wanted_read(meshes, rank, tensor):
+    index, coordinate = place_in(meshes, rank)
+    return [shard_of(tensor, [1, 0], meshes[index].shape, coordinate), tensor]
 
 
-def sharded(root):
-    flat_among(root, ("dp_shard", "cp"), "dp_shard_cp")
-    return mc.get_fsdp_dp_mesh(root), None
+@pytest.mark.parametrize(
+    ("tensor", "is_wrong"),
+    [(UNEVEN, False), (LEFT, False), (UNEVEN, True)],
+    ids=["uneven", "even", "a wrong mesh is noticed"],
+)
+def test_checkpoint_of_one_mesh_loads_on_another(pool, tmp_path, tensor, is_wrong):
+    folder = str(tmp_path)
+    pool.run(written, folder, tensor)
+    make = made_wrong if is_wrong else lambda shape, kind: made_of(shape, [kind])
+    by_rank = pool.run(read, folder, tensor, make(FILES_SHAPE, LOADED))
+    verdicts = is_right(
+        by_rank, FILES_SHAPE, [LOADED], lambda meshes, rank: wanted_read(meshes, rank, tensor)
+    )
+    assert verdicts == {LOADED: not is_wrong}
 
 
-def sharded_by_experts(root):
-    return mc.get_submesh(with_experts(root), ("ep_shard", "ep")), None
+def compiled(make_mesh, way):
+    """Gather and scale the rows of two ranks in a compiled graph without a break."""
+    api = dtensor_api()
+    mesh = make_mesh()
+    gather = [api.Replicate()]
+    torch.compiler.reset()
+
+    def closed_over(part):
+        rows = api.DTensor.from_local(part, mesh, [api.Shard(0)], run_check=False)
+        return rows.redistribute(mesh, gather).to_local() * 2
+
+    def with_dtensor(rows):
+        return rows.redistribute(rows.device_mesh, gather).to_local() * 2
+
+    def with_mesh(part, mesh):
+        rows = api.DTensor.from_local(part, mesh, [api.Shard(0)], run_check=False)
+        return rows.redistribute(mesh, gather).to_local() * 2
+
+    part = torch.full((2, 3), float(dist.get_rank()))
+    rows = api.DTensor.from_local(part, mesh, [api.Shard(0)], run_check=False)
+    function, arguments = {
+        "closed over": (closed_over, (part,)),
+        "of a DTensor argument": (with_dtensor, (rows,)),
+        "as an argument": (with_mesh, (part, mesh)),
+    }[way]
+    compiled_function = torch.compile(function, backend="aot_eager", fullgraph=True)
+    return torch.as_tensor(compiled_function(*arguments))[::2, 0].tolist()
 
 
-def sharded_beside_tensor_parallel(root):
-    data = flat_among(root, ("pp", "dp_replicate"), "pp_dp_replicate")
-    return data, mc.get_submesh(root, "cp")
+COMPILED = (1, 2, 2, 2)
 
 
-FSDP = {
-    "flattened": ((2, 1, 2, 2), sharded),
-    "replicated over one dim, sharded over a flattened one": ((1, 2, 2, 2), sharded),
-    "replicated and sharded over dims of an unflattened mesh": ((1, 2, 2, 2), sharded_by_experts),
-    "flattened, beside tensor parallelism": ((2, 2, 1, 2), sharded_beside_tensor_parallel),
-}
+FLAT_MESHES = KINDS["flattened neighbours"].meshes
 
 
-@pytest.mark.parametrize("mesh", FSDP)
-def test_fsdp2_trains_as_one_process_does(pool, mesh):
-    assert max(pool.run(fsdp_error, *FSDP[mesh])) < 1e-5
+@pytest.mark.parametrize("way", ["closed over", "of a DTensor argument", "as an argument"])
+def test_compiled_functions_gather_over_the_ranks_of_a_mesh(pool, way):
+    by_rank = pool.run(
+        compiled, lambda: KINDS["flattened neighbours"].make(make_root(COMPILED)), way, timeout=200
+    )
+    meshes = FLAT_MESHES(ranks_of(COMPILED))
+    assert by_rank == gathered(meshes)
+
+
+def gathered(meshes):
+    """Return what each rank has when each mesh gathered twice the number of each of its ranks."""
+    return [[2.0 * int(other) for other in meshes[place_in(meshes, rank)[0]]] for rank in range(8)]
+
+
+def test_compiled_functions_over_a_wrong_mesh_are_noticed(pool):
+    wrong = FLAT_MESHES(wrong_ranks_of(COMPILED))
+    by_rank = pool.run(compiled, lambda: torchs_own(wrong), "closed over", timeout=200)
+    assert by_rank != gathered(FLAT_MESHES(ranks_of(COMPILED)))
+
+
+def in_context(make_meshes):
+    """Distribute over the current mesh: it is named nowhere else."""
+    api = dtensor_api()
+    found = []
+    for mesh in make_meshes():
+        others = [None] * (mesh.ndim - 1)
+        with mesh:
+            rows = api.distribute_tensor(LEFT, placements=as_placements([0, *others]))
+        assert rows.device_mesh is mesh
+        found.append([rows.to_local(), rows.full_tensor()])
+    return found
+
+
+def wanted_in_context(meshes, rank):
+    return wanted_products(meshes, rank)[:2]
+
+
+def test_a_mesh_is_the_current_one_inside_its_context(pool):
+    ((shape, kinds), *_) = ALWAYS.items()
+    by_rank = pool.run(in_context, made_of(shape, kinds))
+    assert is_right(by_rank, shape, kinds, wanted_in_context) == dict.fromkeys(kinds, True)
+
+
+def test_a_wrong_current_mesh_is_noticed(pool):
+    ((shape, kinds), *_) = ALWAYS.items()
+    by_rank = pool.run(in_context, made_wrong(shape, kinds[1]))
+    assert is_right(by_rank, shape, kinds[1:2], wanted_in_context) == {kinds[1]: False}

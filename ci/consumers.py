@@ -1,0 +1,111 @@
+"""The tables of docs/consumers.md: from runs of the tests of consumers on all releases, and not typed.
+
+`consumers.py FILE...` puts what `pytest --consumers-json FILE` wrote, one file a release, into docs/consumers.json.
+tables.py makes two tables of it: which consumer works on which release, and why one does not.
+"""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from faults import order
+
+STORED = Path(__file__).parent.parent / "docs" / "consumers.json"
+OK = "ok"
+
+
+def merge(stored: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows in the order of the runs, with the verdicts of stored releases and of new ones."""
+    known = {row["name"]: row["releases"] for row in stored}
+    merged: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for row in run["rows"]:
+            releases = merged.setdefault(row["name"], dict(known.get(row["name"], {})))
+            releases[run["release"]] = {key: row[key] for key in ("verdict", "reason", "link")}
+    return [
+        {
+            "name": name,
+            "releases": {release: releases[release] for release in sorted(releases, key=order)},
+        }
+        for name, releases in merged.items()
+    ]
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the runs of releases that agree in every row, each in words with its first release."""
+    found = {}
+    releases = list(rows[0]["releases"])
+
+    def verdicts(release: str) -> list[tuple[str, str]]:
+        return [
+            (row["releases"][release]["verdict"], row["releases"][release]["link"]) for row in rows
+        ]
+
+    for _, run in itertools.groupby(releases, key=verdicts):
+        alike = list(run)
+        found[span(alike)] = alike[0]
+    return found
+
+
+def span(releases: list[str]) -> str:
+    """Return a run of releases in words: "2.2 to 2.4"."""
+    minors = [release.rpartition(".")[0] for release in releases]
+    return " to ".join(dict.fromkeys([minors[0], minors[-1]]))
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return the rows that runs recorded."""
+    rows: list[dict[str, Any]] = json.loads(STORED.read_text(encoding="utf-8"))
+    return rows
+
+
+def table() -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of verdicts, in Markdown, for tables.py."""
+    rows = stored()
+    heads = columns(rows)
+    body = [
+        [row["name"], *(told(row["releases"][release]) for release in heads.values())]
+        for row in rows
+    ]
+    return ["consumer", *heads], body
+
+
+def told(found: dict[str, str]) -> str:
+    """Return a verdict in Markdown: what a release cannot with a link to why."""
+    if found["link"]:
+        return f"[cannot]({found['link']})"
+    return found["verdict"]
+
+
+def limits() -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of what releases cannot do, and why."""
+    reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in stored():
+        for release, found in row["releases"].items():
+            if found["link"]:
+                why = reasons.setdefault((found["reason"], found["link"]), {})
+                why.setdefault(row["name"], []).append(release)
+    body = []
+    for (reason, link), where in reasons.items():
+        names = {}
+        for name, releases in where.items():
+            names.setdefault(span(releases), []).append(name)
+        for releases, consumers in names.items():
+            number = link.rpartition("/")[2]
+            told_consumers = "<br>".join(consumers)
+            body.append([releases, told_consumers, f"{reason} ([#{number}]({link}))"])
+    return ["torch", "consumer", "why"], body
+
+
+def main(files: list[str]) -> None:
+    """Merge the runs in *files* into the stored verdicts."""
+    runs = [json.loads(Path(name).read_text(encoding="utf-8")) for name in files]
+    known = stored() if STORED.exists() else []
+    text = json.dumps(merge(known, runs), indent=1, ensure_ascii=False)
+    STORED.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
