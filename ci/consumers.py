@@ -89,7 +89,7 @@ def limits() -> tuple[list[str], list[list[str]]]:
                 why.setdefault(row["name"], []).append(release)
     body = []
     for (reason, link), where in reasons.items():
-        names = {}
+        names: dict[str, list[str]] = {}
         for name, releases in where.items():
             names.setdefault(span(releases), []).append(name)
         for releases, consumers in names.items():

@@ -34,6 +34,8 @@ class KnownDifference(NamedTuple):
         return fnmatch.fnmatchcase(test_id, self.tests.replace("[", "[[]"))
 
 
+TRAINING = "tests/collectives/test_consumers_training.py"
+
 KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
     KnownDifference(
         (2, 2),
@@ -57,33 +59,46 @@ KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
         "https://github.com/pytorch/pytorch/pull/194457",
     ),
     KnownDifference(
+        (2, 4),
+        (2, 8),
+        f"{TRAINING}::test_tensor_parallel_*[outer dim]",
+        "TP takes only the innermost dim of a mesh, of torch's own meshes too",
+        "https://github.com/pytorch/pytorch/pull/111001",
+    ),
+    KnownDifference(
         (2, 5),
         (2, 8),
-        "tests/collectives/test_consumers.py::test_tensor_parallel_*[flattened dim]",
-        "torch's tensor parallelism takes only native dims of torch's root, and FSDP2 needs a "
-        "flattened mesh to have that root",
+        f"{TRAINING}::test_tensor_parallel_*[outer flattened dim]",
+        "TP takes only the innermost dim of a mesh, and FSDP2 beside TP needs the root of both",
         "https://github.com/pytorch/pytorch/pull/111001",
     ),
     KnownDifference(
         (2, 2),
         (2, 5),
-        "tests/collectives/test_consumers.py::test_fsdp2_*",
+        f"{TRAINING}::test_fsdp2_*",
         "FSDP2 is not public",
         "https://github.com/pytorch/pytorch/pull/141868",
     ),
     KnownDifference(
         (2, 6),
         (2, 6),
-        "tests/collectives/test_consumers.py::test_fsdp2_*",
+        f"{TRAINING}::test_fsdp2_*",
         "FSDP2 needs CUDA streams",
         "https://github.com/pytorch/pytorch/pull/145935",
     ),
     KnownDifference(
         (2, 7),
         (2, 7),
-        "tests/collectives/test_consumers.py::test_fsdp2_*[replicated*",
+        f"{TRAINING}::test_fsdp2_*[replicated*",
         "FSDP2 with replication needs CUDA events",
         "https://github.com/pytorch/pytorch/pull/150316",
+    ),
+    KnownDifference(
+        (2, 2),
+        (2, 3),
+        f"{TRAINING}::test_pipelines_*",
+        "torch.distributed.pipelining came with 2.4",
+        "https://github.com/pytorch/tutorials/pull/2962",
     ),
     KnownDifference(
         (2, 2),
