@@ -10,11 +10,8 @@ import torch
 
 from meshcompat import _eras, _release
 from meshcompat.testing import GlooPool, fake_world
-<<<<<<< HEAD
-from tests.figures import PROPERTY, Figures
-=======
 from tests.consumer_report import ConsumerReport
->>>>>>> 502e143 (Ask every consumer on every kind of mesh, and tell what came of it by release)
+from tests.figures import PROPERTY, Figures
 from tests.known_differences import KNOWN_DIFFERENCES, stale
 
 TESTS = Path(__file__).parent
@@ -25,13 +22,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--consumers-json", help="write the verdicts of ci/consumers.py to this file")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Collect the verdicts where they are asked for."""
-    path = config.getoption("consumers_json")
-    if path:
-        config.pluginmanager.register(ConsumerReport(path))
-
-
 def pytest_report_header() -> str:
     """Say what is tested."""
     era = _eras.era()
@@ -39,9 +29,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gather the figures of long tests; workers send theirs to the main process."""
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Figures())
+    """Gather the figures of long tests, and what consumers did; workers tell the main process."""
+    if hasattr(config, "workerinput"):
+        return
+    config.pluginmanager.register(Figures())
+    verdicts = config.getoption("consumers_json")
+    if verdicts:
+        config.pluginmanager.register(ConsumerReport(verdicts))
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
