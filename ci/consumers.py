@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from faults import order
+from faults import order, spans
 
 STORED = Path(__file__).parent.parent / "docs" / "consumers.json"
 OK = "ok"
@@ -81,21 +81,19 @@ def told(found: dict[str, str]) -> str:
 
 def limits() -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of what releases cannot do, and why."""
-    reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
+    names: dict[tuple[str, str, str], list[str]] = {}
     for row in stored():
-        for release, found in row["releases"].items():
-            if found["link"]:
-                why = reasons.setdefault((found["reason"], found["link"]), {})
-                why.setdefault(row["name"], []).append(release)
-    body = []
-    for (reason, link), where in reasons.items():
-        names: dict[str, list[str]] = {}
-        for name, releases in where.items():
-            names.setdefault(span(releases), []).append(name)
-        for releases, consumers in names.items():
-            number = link.rpartition("/")[2]
-            told_consumers = "<br>".join(consumers)
-            body.append([releases, told_consumers, f"{reason} ([#{number}]({link}))"])
+        reasons = {
+            release: f"{found['reason']} {found['link']}" if found["link"] else "right"
+            for release, found in row["releases"].items()
+        }
+        for why, releases in spans(reasons).items():
+            reason, _, link = why.rpartition(" ")
+            names.setdefault((releases, reason, link), []).append(row["name"])
+    body = [
+        [releases, "<br>".join(consumers), f"{reason} ([#{link.rpartition('/')[2]}]({link}))"]
+        for (releases, reason, link), consumers in names.items()
+    ]
     return ["torch", "consumer", "why"], body
 
 

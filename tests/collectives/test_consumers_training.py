@@ -280,7 +280,7 @@ def test_fsdp2_on_a_wrong_mesh_is_noticed(pool):
 STAGES = {"outermost": (2, 1, 2, 2), "of four": (4, 1, 2, 1)}
 
 
-def piped(make_group, meshes, schedule_name):
+def piped(make_group, meshes):
     """Run a pipeline over the group, whose ranks share the batch of their one of *meshes*.
 
     Returns:
@@ -304,7 +304,7 @@ def piped(make_group, meshes, schedule_name):
     def loss_fn(output, target):
         return (output - target).square().mean()
 
-    schedule = getattr(pipelining, schedule_name)(stage, n_microbatches=count, loss_fn=loss_fn)
+    schedule = pipelining.ScheduleGPipe(stage, n_microbatches=count, loss_fn=loss_fn)
     losses = []
     if stage_index == 0:
         schedule.step(inputs)
@@ -339,19 +339,16 @@ def pipeline_error(by_rank, meshes):
     return max(errors)
 
 
-@pytest.mark.parametrize("schedule", weighed(["ScheduleGPipe", "Schedule1F1B"], {"Schedule1F1B"}))
 @pytest.mark.parametrize("shape", weighed(STAGES, {"outermost"}))
-def test_pipelines_compute_what_one_process_does(pool, shape, schedule):
+def test_pipelines_compute_what_one_process_does(pool, shape):
     sizes = STAGES[shape]
     meshes = pick(PP)(ranks_of(sizes))
-    by_rank = pool.run(piped, lambda: mc.get_group(make_root(sizes), "pp"), meshes, schedule)
+    by_rank = pool.run(piped, lambda: mc.get_group(make_root(sizes), "pp"), meshes)
     assert pipeline_error(by_rank, meshes) < 1e-9
 
 
 def test_pipelines_over_a_wrong_group_are_noticed(pool):
     sizes = STAGES["outermost"]
     meshes, wrong = (pick(PP)(ranks(sizes)) for ranks in (ranks_of, wrong_ranks_of))
-    by_rank = pool.run(
-        piped, lambda: torchs_own(wrong, ("pp",)).get_group("pp"), meshes, "ScheduleGPipe"
-    )
+    by_rank = pool.run(piped, lambda: torchs_own(wrong, ("pp",)).get_group("pp"), meshes)
     assert pipeline_error(by_rank, meshes) > 1e-3
