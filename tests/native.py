@@ -59,6 +59,16 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
     return _method("_concatenate")(list(meshes))
 
 
+def spmd(data: DeviceMesh, tensor: DeviceMesh) -> DeviceMesh:
+    """Return the mesh that FSDP2 makes of its own mesh and that of TP."""
+    if hasattr(DeviceMesh, "_concatenate"):
+        return concatenate([data, tensor])
+    require("_flatten")
+    if root(data) != root(tensor):
+        raise ValueError(f"FSDP2 and TP have different roots: {root(data)}, {root(tensor)}")
+    return pick(root(data), ((*(data.mesh_dim_names or ()), *(tensor.mesh_dim_names or ()))))
+
+
 def from_group(*args: Any, **options: Any) -> DeviceMesh:
     return _method("from_group")(*args, **options)
 

@@ -18,6 +18,7 @@ from tests.collectives.dtensors import dtensor_api
 from tests.collectives.kinds import KINDS
 
 pytestmark = pytest.mark.multiprocess
+MORE = pytest.mark.consumers
 
 
 def matrix(rows, columns):
@@ -69,7 +70,7 @@ CASES |= {
 BY_CASE = pytest.mark.parametrize(
     "case",
     [
-        pytest.param(name, marks=[] if place < len(ALWAYS) else [pytest.mark.consumers], id=name)
+        pytest.param(name, marks=[] if place < len(ALWAYS) else [MORE], id=name)
         for place, name in enumerate(CASES)
     ],
 )
@@ -168,7 +169,9 @@ def test_dtensors_multiply_on_every_kind_of_mesh_as_one_process_does(pool, case)
 
 
 # No shard is empty: DTensor of old releases cannot pad what is empty in another dim.
-@pytest.mark.parametrize("missing", [0, 1], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "missing", [pytest.param(0, marks=MORE, id="even"), pytest.param(1, id="uneven")]
+)
 @BY_CASE
 def test_dtensors_redistribute_on_every_kind_of_mesh(pool, case, missing):
     shape, kinds = CASES[case]
@@ -183,7 +186,9 @@ def made_wrong(shape, kind):
     return lambda: [torchs_own(meshes)]
 
 
-@pytest.mark.parametrize("kind", ["dim of an unflattened mesh", "composed"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("dim of an unflattened mesh", marks=MORE), "composed"]
+)
 def test_dtensors_on_a_wrong_mesh_are_noticed(pool, kind):
     shape = (1, 2, 2, 2)
     left = matrix(40, 4)
@@ -222,8 +227,11 @@ def wanted_read(meshes, rank, tensor):
 
 @pytest.mark.parametrize(
     ("tensor", "is_wrong"),
-    [(matrix(15, 31), False), (matrix(48, 8), False), (matrix(31, 31), True)],
-    ids=["uneven", "even", "a wrong mesh is noticed"],
+    [
+        pytest.param(matrix(15, 31), False, id="uneven"),
+        pytest.param(matrix(48, 8), False, marks=MORE, id="even"),
+        pytest.param(matrix(31, 31), True, id="a wrong mesh is noticed"),
+    ],
 )
 def test_checkpoint_of_one_mesh_loads_on_another(pool, tmp_path, tensor, is_wrong):
     folder = str(tmp_path)
@@ -269,7 +277,14 @@ COMPILED = (1, 2, 2, 2)
 FLAT_MESHES = KINDS["flattened neighbours"].meshes
 
 
-@pytest.mark.parametrize("way", ["closed over", "of a DTensor argument", "as an argument"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "closed over",
+        pytest.param("of a DTensor argument", marks=MORE),
+        pytest.param("as an argument", marks=MORE),
+    ],
+)
 def test_compiled_functions_gather_over_the_ranks_of_a_mesh(pool, way):
     by_rank = pool.run(
         compiled, lambda: KINDS["flattened neighbours"].make(make_root(COMPILED)), way, timeout=200

@@ -211,7 +211,6 @@ FSDP = {
     ),
 }
 SHARDS_ALWAYS = {
-    "flattened",
     "replicated over one dim, sharded over a flattened one",
     "flattened, beside tensor parallelism",
 }
@@ -256,7 +255,7 @@ def test_fsdp2_trains_as_one_process_does(pool, mesh):
     assert fsdp_error(by_rank, case, is_whole=is_whole) < 1e-5
 
 
-@pytest.mark.parametrize("mesh", weighed(["flattened", "one dim"], {"flattened"}))
+@pytest.mark.parametrize("mesh", weighed(["flattened", "one dim"], set()))
 def test_fsdp2_trains_in_float32_as_on_a_mesh_of_torch(pool, mesh):
     """In float32 gloo of 2.7 and 2.8 sums gradients, on whatever mesh."""
     case = FSDP[mesh]
@@ -306,12 +305,18 @@ def piped(make_group, meshes):
 
     schedule = pipelining.ScheduleGPipe(stage, n_microbatches=count, loss_fn=loss_fn)
     losses = []
-    if stage_index == 0:
-        schedule.step(inputs)
-    elif stage_index == count - 1:
-        schedule.step(target=targets, losses=losses)
-    else:
-        schedule.step()
+    # Stages of 2.9 greet with 8 bytes and take them as one number of the default type:
+    # https://github.com/pytorch/pytorch/pull/165539
+    torch.set_default_dtype(torch.double)
+    try:
+        if stage_index == 0:
+            schedule.step(inputs)
+        elif stage_index == count - 1:
+            schedule.step(target=targets, losses=losses)
+        else:
+            schedule.step()
+    finally:
+        torch.set_default_dtype(torch.float)
     gradient = next(model[stage_index].parameters()).grad
     loss = torch.stack(losses).mean().item() if losses else None
     return loss, stage_index, gradient / gradient.norm()
