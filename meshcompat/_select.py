@@ -44,7 +44,8 @@ def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
         From 2.5 to 2.9 torch's slice by the name of flattened dims that do not lie side by
         side returns wrong ranks: https://github.com/pytorch/pytorch/issues/157393. Names out
         of order raise on every release but 2.4:
-        https://github.com/pytorch/pytorch/pull/133193
+        https://github.com/pytorch/pytorch/pull/133193. Up to 2.9 FSDP2 beside TP takes dims of
+        one mesh that torch can take for the root of both: docs/consumers.md.
 
     Example:
         >>> from meshcompat import get_submesh, init_device_mesh
