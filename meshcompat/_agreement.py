@@ -172,7 +172,10 @@ def _belated_verdict(store: Store, keys: Keys) -> str:
     everyone = [keys.of(rank) for rank in range(dist.get_world_size())]
     missing = [rank for rank, key in enumerate(everyone) if _peek(store, key) == NONE]
     if not missing:
-        return _verdict(stores.read_all(store, everyone))
+        verdict = _verdict(stores.read_all(store, everyone))
+        if verdict != AGREED or dist.get_rank() == 0:
+            return verdict
+        missing = [0]  # It came, and has not judged: it ended, and would be waited for once more.
     mine = {dist.get_rank(): json.loads(store.get(keys.of(dist.get_rank())))}
     return json.dumps({"rank": missing[0], "missing": missing, "asked": mine, "agreeing": 0})
 

@@ -99,6 +99,19 @@ def test_options_are_told_by_their_kind():
     assert "timeout 9 s" in told["dims"]
 
 
+class ImpatientStore:
+    """A store whose waits are over at once."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def wait(self, *_):
+        raise dist.DistStoreError("wait timeout")
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
 class GoneStore:
     def __getattr__(self, name):
         def fail(*_):
@@ -115,13 +128,28 @@ def test_a_store_that_went_away_is_an_error_in_words(monkeypatch):
     assert (caught.value.rank, caught.value.missing, caught.value.descriptions) == (None, (), {})
 
 
-def test_whoever_comes_last_judges_if_the_others_are_there(store):
-    """The verdict did not come in time, but all ranks did."""
-    for rank in range(8):
-        store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
-    with fake_world(8, 3):
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_verdict_that_is_late_is_given_by_rank_0_only(store, rank):
+    """All are there: rank 0 says so, and if it does not, it has ended since it came."""
+    for other in range(8):
+        store.set(f"meshcompat/0/{other}", json.dumps(ASKED))
+    with fake_world(8, rank), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stores, "default_store", lambda: ImpatientStore(store))
+        if rank == 0:
+            _agreement.agree(lambda: ASKED, SECOND / 10)
+        else:
+            with pytest.raises(mc.MeshMismatchError, match="rank 0 did not come") as caught:
+                _agreement.agree(lambda: ASKED, SECOND / 10)
+            assert caught.value.missing == (0,)
+
+
+def test_a_difference_is_told_although_rank_0_has_ended(store):
+    for other in range(8):
+        asked = {"call": "unflatten"} if other == 5 else ASKED
+        store.set(f"meshcompat/0/{other}", json.dumps(asked))
+    with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match="rank 5 asks for") as caught:
         _agreement.agree(lambda: ASKED, SECOND / 10)
-    assert store.get("meshcompat/0/decision").decode() == _agreement.AGREED
+    assert caught.value.rank == 5
 
 
 def test_stores_without_multi_get_are_read_key_by_key(tmp_path):
