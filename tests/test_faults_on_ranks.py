@@ -234,7 +234,7 @@ def come_late_to_the_groups(folder, port):
             make = _groups._make
 
             def make_late(*args, **kwargs):
-                time.sleep(TIMEOUT + 1)
+                time.sleep(TIMEOUT + ALLOWANCE)
                 return make(*args, **kwargs)
 
             patch.setattr(_groups, "_make", make_late)
