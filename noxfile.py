@@ -166,6 +166,18 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in what an installation and the tests bring along."""
+    session.install("pip-audit")
+    pinned_all = str(Path(session.create_tmp(), "requirements.txt"))
+    groups = ["--all-extras", "--group", "test", "--group", "lint", "--group", "types"]
+    command = ["uv", "pip", "compile", "--quiet", *groups, "pyproject.toml"]
+    session.run(*command, "--output-file", pinned_all, external=True)
+    command = ["pip-audit", "--requirement", pinned_all, "--no-deps", "--disable-pip"]
+    session.run(*command, *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def tables(session: nox.Session) -> None:
     """Regenerate the tables in README.md and docs/ (`-- --check`: only compare)."""
     session.run("python", "ci/tables.py", *session.posargs)
