@@ -173,7 +173,7 @@ def audit(session: nox.Session) -> None:
     groups = ["--all-extras", "--group", "test", "--group", "lint", "--group", "types"]
     command = ["uv", "pip", "compile", "--quiet", *groups, "pyproject.toml"]
     session.run(*command, "--output-file", pinned_all, external=True)
-    command = ["pip-audit", "--requirement", pinned_all, "--no-deps", "--disable-pip"]
+    command = ["pip-audit", "--strict", "--requirement", pinned_all, "--no-deps", "--disable-pip"]
     session.run(*command, *session.posargs)
 
 

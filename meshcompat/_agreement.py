@@ -35,6 +35,9 @@ NONE = "none"
 GRACE = timedelta(seconds=1)
 """How much longer than rank 0 the others wait, so that it is rank 0 that names who is missing."""
 
+SLACK = timedelta(seconds=2)
+"""How much longer the store has to answer the questions that follow a wait."""
+
 _is_unchecked = contextvars.ContextVar("meshcompat_unchecked", default=False)
 
 
@@ -93,7 +96,8 @@ def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> 
     limit = timeout or process_groups.default_timeout()
     asked = describe()
     try:
-        keys, verdict = _compare(store, asked, limit)
+        bound = (limit + GRACE + SLACK).total_seconds()
+        keys, verdict = stores.within(bound, lambda: _compare(store, asked, limit))
     except RuntimeError as error:
         raise store_is_gone(error, "nothing was made") from error
     if verdict is not None:

@@ -30,6 +30,9 @@ PATIENCE = 3.0
 
 PAUSE = 0.2
 
+SLACK = 1.0
+"""Seconds more for a store that does not answer at once."""
+
 
 @contextlib.contextmanager
 def made_by_all(agreement: Agreement | None) -> Iterator[None]:
@@ -72,9 +75,13 @@ def made_by_all(agreement: Agreement | None) -> Iterator[None]:
 
 def _missing(agreement: Agreement, mine: str, error: RuntimeError) -> tuple[int, ...]:
     """Return the ranks of which nothing is heard; an error that all ranks have leaves none."""
-    try:
+
+    def ask() -> tuple[int, ...]:
         agreement.store.set(mine, GIVEN_UP)
         return _silent(agreement)
+
+    try:
+        return stores.within(PATIENCE + SLACK, ask)
     except RuntimeError:
         raise _agreement.store_is_gone(error, "groups are half made") from error
 

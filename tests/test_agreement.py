@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -157,3 +159,20 @@ def test_stores_without_multi_get_are_read_key_by_key(tmp_path):
     store.set("a", "1")
     store.set("b", "2")
     assert stores.read_all(store, ["a", "b"]) == ["1", "2"]
+
+
+def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over():
+    class SilentStore(ImpatientStore):
+        def compare_set(self, *_):
+            threading.Event().wait()
+
+    started = time.monotonic()
+    with fake_world(8, 3), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_agreement, "SLACK", timedelta(0))
+        patch.setattr(_agreement, "GRACE", timedelta(0))
+        patch.setattr(stores, "default_store", lambda: SilentStore(dist.HashStore()))
+        with pytest.raises(
+            mc.MeshMismatchError, match=r"no answer within 0\.1 s.*cannot be reached"
+        ):
+            _agreement.agree(lambda: ASKED, SECOND / 10)
+    assert time.monotonic() - started < 5

@@ -1,0 +1,82 @@
+"""Ranks with different releases of torch in one world are refused, and both are named.
+
+tests/collectives/test_agreement.py has ranks that only believe so; here are two interpreters.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshcompat import _release
+
+VARIABLE = "MESHCOMPAT_OTHER_PYTHON"
+OTHER = os.environ.get(VARIABLE)
+
+pytestmark = [
+    pytest.mark.multiprocess,
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        OTHER is None, reason=f"{VARIABLE} names no interpreter with another minor of torch"
+    ),
+]
+
+RANK = """
+import json, sys
+from datetime import timedelta
+import torch.distributed as dist
+import meshcompat as mc
+from meshcompat import _release
+
+rank, port = int(sys.argv[1]), int(sys.argv[2])
+limit = timedelta(seconds=60)
+store = dist.TCPStore("127.0.0.1", port, 2, rank == 0, limit, wait_for_workers=False)
+if rank == 0:
+    print(store.port, flush=True)
+dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=limit)
+told = {"torch": ".".join(map(str, _release.minor_of(_release.installed_torch())))}
+try:
+    mc.init_device_mesh("cpu", (2, 1), mesh_dim_names=("dp", "tp"))
+except mc.MeshMismatchError as error:
+    told |= {"text": str(error), "rank": error.rank}
+dist.barrier()
+print(json.dumps(told), flush=True)
+"""
+
+
+def start(python, rank, port):
+    environment = {
+        **os.environ,
+        "GLOO_SOCKET_IFNAME": "lo",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
+    command = [python, "-c", RANK, str(rank), str(port)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_ranks_with_other_minors_of_torch_are_refused_and_both_named(figure):
+    first = start(sys.executable, 0, 0)
+    second = None
+    try:
+        second = start(OTHER, 1, int(first.stdout.readline()))
+        told = [json.loads(rank.communicate(timeout=120)[0]) for rank in (first, second)]
+    finally:
+        for rank in filter(None, (first, second)):
+            rank.kill()
+            rank.communicate()
+    here, there = (words["torch"] for words in told)
+    assert here == ".".join(map(str, _release.minor_of(_release.installed_torch())))
+    assert here != there
+    for words in told:
+        assert words["rank"] == 1
+        assert "they differ in torch" in words["text"]
+        assert f"torch {here}\n" in words["text"]
+        assert f"torch {there}\n" in words["text"]
+    figure("faults", f"a rank with torch {there}", "refused, both named")
+    figure("faults", "survived", 1)
