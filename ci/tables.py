@@ -2,7 +2,8 @@
 
 A table stands between `<!-- table: NAME -->` and `<!-- /table -->`. `support` comes from torch-matrix.toml, `faults`
 from docs/faults.json by way of faults.py, `consumers` and `consumer-limits` from docs/consumers.json by way of
-consumers.py; any other NAME comes from ci/tables/NAME.json, which a run wrote:
+consumers.py, `reliability` and `reliability-SECTION` from docs/reliability.json by way of reliability_page.py; any other
+NAME comes from ci/tables/NAME.json, which a run wrote:
 {"header": [text, ...], "rows": [[text, ...], ...]}.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import consumers
 import faults
+import reliability_page
 from matrix import rows
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +62,8 @@ def table(name: str) -> str:
         return markdown(*consumers.table())
     if name == "consumer-limits":
         return markdown(*consumers.limits())
+    if name.partition("-")[0] == "reliability":
+        return markdown(*reliability_page.table(name))
     stored = json.loads((ROOT / "ci" / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return markdown(stored["header"], stored["rows"])
 
