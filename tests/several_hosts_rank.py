@@ -16,6 +16,7 @@ import meshcompat as mc
 
 
 def build(limit):
+    yield lambda: mc.init_device_mesh("cpu", (dist.get_world_size(),))
     for number in itertools.count():
         names = (f"dp{number}", f"tp{number}")
         yield lambda names=names: mc.init_device_mesh(
@@ -25,13 +26,14 @@ def build(limit):
 
 def collective(limit):
     shape = (dist.get_world_size() // 2, 2)
+    yield lambda: mc.init_device_mesh("cpu", shape)  # whatever the first call of a process needs
     mesh = mc.init_device_mesh("cpu", shape, mesh_dim_names=("dp", "tp"), timeout=limit)
     while True:
         yield lambda: dist.all_reduce(torch.ones(1), group=mesh.get_group("dp"))
 
 
 def main(folder, kind, limit):
-    dist.init_process_group("gloo", timeout=timedelta(seconds=limit))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     rank, told = dist.get_rank(), None
     for number, call in enumerate({"build": build, "collective": collective}[kind](limit)):
         start = time.monotonic()

@@ -19,11 +19,10 @@ import meshcompat as mc
 from meshcompat import _agreement, _groups
 from meshcompat._eras import process_groups
 from meshcompat.testing import GlooPool, RankDied
-from tests.verify_faults import patient_timeout
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 
-TIMEOUT = patient_timeout()
+TIMEOUT = 4.0
 ALLOWANCE = 5
 """Seconds beyond the timeout after which every rank has its error."""
 
@@ -55,8 +54,8 @@ def join(port):
     dist.init_process_group("gloo", store=store, rank=rank, world_size=WORLD, timeout=patience)
 
 
-def make_mesh(names=("dp", "tp")):
-    return mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=names, timeout=TIMEOUT)
+def make_mesh(names=("dp", "tp"), timeout=TIMEOUT):
+    return mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=names, timeout=timeout)
 
 
 def die(*_, **__):
@@ -119,7 +118,7 @@ def call_and_write(path, call):
 def meet(folder, port, culprit, fault):
     if port is not None:
         join(port)
-    make_mesh(("first", "second"))
+    make_mesh(("first", "second"), 60)  # whatever the first call of a process needs
     dist.barrier()
     with pytest.MonkeyPatch.context() as patch:
         if dist.get_rank() == culprit:
@@ -174,7 +173,7 @@ def test_a_store_that_dies_with_its_rank_is_told_at_once(pool, tmp_path, figure,
 
 def wait_for_one_that_is_away(folder, port):
     join(port)
-    make_mesh(("first", "second"))
+    make_mesh(("first", "second"), 60)  # whatever the first call of a process needs
     if dist.get_rank() == 3:
         time.sleep(TIMEOUT)
     call_and_write(Path(folder, str(dist.get_rank())), make_mesh)
@@ -226,7 +225,7 @@ def test_a_rank_that_dies_with_its_meshes_made_is_named_by_the_next_call(
 
 def come_late_to_the_groups(folder, port):
     join(port)
-    make_mesh(("first", "second"))
+    make_mesh(("first", "second"), 60)  # whatever the first call of a process needs
     dist.barrier()
     ended = Path(folder, "first-3")
     with pytest.MonkeyPatch.context() as patch:

@@ -13,11 +13,10 @@ import pytest
 
 from tests import several_hosts_rank
 from tests.several_hosts import Hosts, NoHostsError
-from tests.verify_faults import patient_timeout
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.soak]
 
-TIMEOUT = patient_timeout()
+TIMEOUT = 5.0
 ALLOWANCE = 5
 STARTING = 180
 """Seconds that torchrun may take to start on all hosts of a busy machine."""
