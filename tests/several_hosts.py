@@ -43,14 +43,15 @@ class Hosts:
             [*command, "cat"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()
         )
         try:
-            self._enter = ["nsenter", "--target", str(self._first()), *as_root[:1]]
-            self._enter += ["--net", "--mount", "--pid", "--"]
+            self.first = self._wait_for_first()
+            self.enter = ["nsenter", "--target", str(self.first), *as_root[:1]]
+            self.enter += ["--net", "--mount", "--pid", "--"]
             self._lay_cables()
         except BaseException:
             self.close()
             raise
 
-    def _first(self):
+    def _wait_for_first(self):
         """Return the id of the first process in there, when it is there."""
         children = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children")
         deadline = time.monotonic() + 10
@@ -79,7 +80,7 @@ class Hosts:
 
     def _do(self, *command):
         done = subprocess.run(
-            [*self._enter, *command],
+            [*self.enter, *command],
             capture_output=True,
             text=True,
             env=_environment(),
@@ -98,7 +99,7 @@ class Hosts:
         """Start torchrun on every host; the files out<host> and err<host> are what it prints."""
         job = []
         for host in range(self.count):
-            command = [*self._enter, "ip", "netns", "exec", f"host{host}", sys.executable]
+            command = [*self.enter, "ip", "netns", "exec", f"host{host}", sys.executable]
             command += ["-m", "torch.distributed.run", "--nnodes", str(self.count)]
             command += ["--node-rank", str(host), "--nproc-per-node", str(ranks_each)]
             command += ["--master-addr", address(0), "--master-port", str(port)]
@@ -119,7 +120,7 @@ class Hosts:
     def processes(self):
         """Return the ids, in there, of all processes but the first."""
         listed = subprocess.run(
-            [*self._enter, "ls", "/proc"],
+            [*self.enter, "ls", "/proc"],
             capture_output=True,
             text=True,
             check=False,

@@ -6,6 +6,10 @@ Behind `soak`, as starting torchrun on four hosts takes a minute, and the tests 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -81,3 +85,27 @@ def test_an_unplugged_cable_is_an_error_in_time_and_a_new_run_works(hosts, tmp_p
     hosts.plug_in(1)
     document, codes = verify(hosts, 29500)
     assert (document["ok"], codes) == (True, [0] * hosts.count)
+
+
+KILLED = """
+import os, signal, subprocess
+from tests.several_hosts import Hosts
+hosts = Hosts(2)
+subprocess.Popen([*hosts.enter, "sleep", "1000"])
+print(hosts.first, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("hosts")
+def test_nothing_is_left_of_hosts_whose_test_was_killed():
+    here = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(here)}
+    command = [sys.executable, "-c", KILLED]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # With the first process of a namespace the kernel ends all others, and then the networks.
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{done.stdout.strip()}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()
