@@ -37,14 +37,18 @@ class Hosts:
             raise NoHostsError(f"needs Linux with {', '.join(TOOLS)}; not found: {lacking}")
         self.count = count
         self.jobs = []
-        as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        # Who is not root can be it in there, where the machine allows that.
+        as_root: list[str] = []
+        as_it: list[str] = []
+        if os.geteuid() != 0:
+            as_root, as_it = ["--user", "--map-root-user"], ["--user", "--preserve-credentials"]
         command = ["unshare", *as_root, "--net", "--mount", "--pid", "--fork", "--kill-child"]
         self._keeper = subprocess.Popen(
             [*command, "cat"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()
         )
         try:
             self.first = self._wait_for_first()
-            self.enter = ["nsenter", "--target", str(self.first), *as_root[:1]]
+            self.enter = ["nsenter", "--target", str(self.first), *as_it]
             self.enter += ["--net", "--mount", "--pid", "--"]
             self._lay_cables()
         except BaseException:
