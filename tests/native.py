@@ -38,6 +38,16 @@ def _tables() -> Any:
     return getattr(device_mesh, "_mesh_resources", None)
 
 
+def forget() -> None:
+    """Empty torch's tables of meshes in this thread: up to 2.9 they outlive the world.
+
+    An equal root of a later world would otherwise find the flattened meshes of the one before, and
+    their dead groups: https://github.com/pytorch/pytorch/issues/173789.
+    """
+    for table in vars(_tables()).values():
+        table.clear()
+
+
 def pick(mesh: DeviceMesh, names: str | tuple[str, ...]) -> DeviceMesh:
     """Slice by names, without the warning that some releases give for it."""
     with warnings.catch_warnings():

@@ -1,0 +1,85 @@
+"""What it costs that ranks compare before they make groups: on 8 real ranks, over gloo."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+
+import pytest
+import torch.distributed as dist
+
+import meshcompat as mc
+from benchmarks import turns
+from meshcompat import _agreement
+from meshcompat._eras import stores
+from meshcompat.testing import GlooPool
+from tests.counting_store import CountingStore
+
+RANKS = 8
+CALLS = 20
+ASKED = {"call": "flatten", "root": "(2, 2, 2)", "dims": "'dp_cp' of size 4"}
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with GlooPool(RANKS) as pool:
+        pool.run(dist.get_rank)  # the processes are there, and have met
+        yield pool
+
+
+def test_agreement(in_turns, pool):
+    """Time the comparison alone, then a root of three groups with it and without.
+
+    A turn is a new world of the same processes, and counts the rank that takes longest.
+    """
+    sides = {
+        "ours": lambda: max(pool.run(comparison)),
+        "root, compared": lambda: max(pool.run(root, compares=True)),
+        "root, not compared": lambda: max(pool.run(root, compares=False)),
+    }
+    in_turns(sides, rounds=9, topic="agreement", world=RANKS)
+
+
+def test_store_operations_of_the_agreement(note, pool):
+    counts = pool.run(store_operations)
+    note(
+        {
+            "topic": "store operations",
+            "world": RANKS,
+            "counts": {"rank 0": counts[0], "other ranks": max(counts[1:])},
+        }
+    )
+
+
+def comparison():
+    """Return the seconds of one comparison: the median of several, as ranks meet in each."""
+    seconds = []
+    for _ in range(CALLS):
+        dist.barrier()
+        seconds.append(turns.once(lambda: _agreement.agree(lambda: ASKED, None)))
+    return statistics.median(seconds)
+
+
+def root(*, compares):
+    """Return the seconds of one root, after a barrier and a first one."""
+    for _ in range(2):
+        dist.barrier()
+        start = time.perf_counter()
+        with contextlib.nullcontext() if compares else mc.unchecked():
+            mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
+        seconds = time.perf_counter() - start
+    return seconds
+
+
+def store_operations():
+    """Return how often a comparison asks the store, from the second one of a world on."""
+    counting = CountingStore(stores.default_store())
+    find, stores.default_store = stores.default_store, lambda: counting
+    try:
+        for _ in range(2):
+            counting.count.clear()
+            _agreement.agree(lambda: ASKED, None)
+    finally:
+        stores.default_store = find
+    return counting.count.total()

@@ -1,0 +1,73 @@
+"""Sides of a comparison timed in turns, so that what else the machine does meets all of them."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+import timeit
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Side = Callable[[], float]
+    """Does one thing once, or many times, and returns the seconds of one."""
+
+    Drive = Callable[[Callable[[], None], int], object]
+    """Calls its first argument as often as its second says."""
+
+DIGITS = 4
+
+
+def in_turns(sides: Mapping[str, Side], rounds: int, drive: Drive) -> dict[str, dict[str, float]]:
+    """Return the figures of each side, measured one after the other in every round.
+
+    Args:
+        sides: What to measure, by name.
+        rounds: How often each side is measured.
+        drive: Repeats the turns: pytest-benchmark, or a loop.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in sides}
+
+    def turn() -> None:
+        for name, side in sides.items():
+            samples[name].append(side())
+
+    drive(turn, rounds)
+    return {name: figures(seconds) for name, seconds in samples.items()}
+
+
+def figures(seconds: Sequence[float]) -> dict[str, float]:
+    """Return what is kept of the samples of one side, in seconds."""
+    low, median, high = (
+        statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
+    )
+    return {
+        "median": rounded(median),
+        "min": rounded(min(seconds)),
+        "iqr": rounded(high - low),
+        "rounds": len(seconds),
+    }
+
+
+def rounded(value: float) -> float:
+    """Return a number with as many digits as a measurement has."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else value
+
+
+def once(function: Callable[[], object]) -> float:
+    """Return the seconds that one call takes, with the garbage of others out of the way."""
+    gc.collect()
+    start = time.perf_counter()
+    kept = function()
+    seconds = time.perf_counter() - start
+    del kept
+    return seconds
+
+
+def looped(statement: str, names: Mapping[str, Any], calls: int) -> Side:
+    """Return a side that runs a statement so often that the clock's own cost does not count."""
+    timer = timeit.Timer(statement, globals=dict(names))
+    return lambda: timer.timeit(calls) / calls
