@@ -133,6 +133,19 @@ def nccl(session: nox.Session, name: str | None) -> None:
         session.run(*pytest)
 
 
+@nox.session
+@nox.parametrize(
+    "python,name",
+    [nox.param(row["python"], name, id=name, tags=["bench"]) for name, row in ROWS.items()],
+)
+def bench(session: nox.Session, name: str) -> None:
+    """Measure one row beside torch's own calls, and show it in docs/performance.md (a quiet machine, please)."""
+    with torch_environment(session, pinned(ROWS[name]), "bench"):
+        session.run("pytest", "benchmarks", "--record", *session.posargs)
+        session.run("python", "ci/pictures.py")
+        session.run("python", "ci/tables.py")
+
+
 @nox.session(python=PYTHON)
 def cover(session: nox.Session) -> None:
     """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""

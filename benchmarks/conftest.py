@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,9 @@ import torch
 
 from benchmarks import record, turns
 
+BENCHMARKS = Path(__file__).parent
 ROWS = pytest.StashKey[list]()
+IS_PART = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser):
@@ -23,6 +24,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[ROWS] = []
+    wanted = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    config.stash[IS_PART] = wanted != [BENCHMARKS]
+    # What it would report is the time of a turn, all sides together.
+    config.option.benchmark_quiet = True
+
+
+def pytest_deselected(items):
+    items[0].config.stash[IS_PART] = True
 
 
 def pytest_report_header():
@@ -43,19 +52,19 @@ def in_turns(benchmark, note):
         benchmark.pedantic(turn, rounds=rounds)
 
     def measure(sides, rounds, **about):
-        gc.collect()
         note({**about, "sides": turns.in_turns(sides, rounds, drive)})
 
     return measure
 
 
-def pytest_sessionfinish(session, exitstatus):
-    if session.config.getoption("--record") and exitstatus == pytest.ExitCode.OK:
-        release = record.release()
-        path = Path(session.config.rootpath, "docs", "performance", f"{release}.json")
-        record.write(path, session.config.stash[ROWS])
-
-
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
     for row in config.stash[ROWS]:
         terminalreporter.write_line(record.line(row))
+    if not config.getoption("--record"):
+        return
+    if exitstatus != pytest.ExitCode.OK or config.stash[IS_PART]:
+        terminalreporter.write_line("not recorded: a record is of all benchmarks, all passed")
+        return
+    path = config.rootpath / "docs" / "performance" / f"{record.release()}.json"
+    record.write(path, config.stash[ROWS])
+    terminalreporter.write_line(f"recorded: {path.relative_to(config.rootpath)}")

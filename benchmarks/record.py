@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-
-import meshcompat as mc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,8 +26,7 @@ def machine() -> dict[str, Any]:
     return {
         "torch": release(),
         "python": platform.python_version(),
-        "meshcompat": mc.__version__,
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
     }
@@ -47,11 +44,11 @@ def line(row: Mapping[str, Any]) -> str:
     about = [str(value) for key, value in row.items() if key not in {"sides", "counts"}]
     if "counts" in row:
         return f"{', '.join(about)}: {row['counts']}"
-    medians = {side: figures["median"] for side, figures in row["sides"].items()}
+    times = {side: figures["min"] for side, figures in row["sides"].items()}
     ratio = ""
-    if medians.keys() >= {"ours", "torch"}:
-        ratio = f"  ours/torch {medians['ours'] / medians['torch']:.3g}"
-    told = ", ".join(f"{side} {seconds * 1e6:.4g} us" for side, seconds in medians.items())
+    if times.keys() >= {"ours", "torch"}:
+        ratio = f"  ours/torch {times['ours'] / times['torch']:.3g}"
+    told = ", ".join(f"{side} {seconds * 1e6:.4g} us" for side, seconds in times.items())
     return f"{', '.join(about)}: {told}{ratio}"
 
 

@@ -25,7 +25,7 @@ def test_build(in_turns, world_size):
     in_turns(sides, rounds=ROUNDS[world_size], topic="build", world=world_size)
 
 
-@pytest.mark.parametrize("world_size", [64, 16384])
+@pytest.mark.parametrize("world_size", ROUNDS)
 def test_groups_asked_for_by_the_build(note, world_size):
     counts = {}
     for name, build in worlds.builders().items():

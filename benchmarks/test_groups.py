@@ -24,6 +24,10 @@ def test_groups_of_a_rank(note, layout):
         "ours, all shared": held(build_ours, layout, share_groups=True),
         "ours, none shared": held(build_ours, layout, share_groups=False),
     }
+    alone = layout._replace(views=())
+    counts["ours, root and flattened"] = held(build_ours, alone)
+    least = fewest_groups(ranks_of_root(layout, 0))
+    counts["floor, root and flattened"] = {"groups": least}
     if "torch" in worlds.builders():
         counts["torch"] = held(worlds.build_torch, layout)
     floor = fewest_groups(ranks_of_root(layout, 0) + ranks_of_views(layout, 0))

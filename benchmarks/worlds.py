@@ -72,7 +72,7 @@ def _sliced(mesh: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
     return mesh if names == mesh.mesh_dim_names else native.pick(mesh, names)
 
 
-def _split(root: DeviceMesh, layout: Layout, view: SecondView) -> list[DeviceMesh]:
+def _split(root: DeviceMesh, _: Layout, view: SecondView) -> list[DeviceMesh]:
     line = _sliced(root, view.joined)
     stones = [] if line.ndim == 1 else [native.flatten(line, "_".join(view.names))]
     return [*stones, native.unflatten([line, *stones][-1], 0, view.sizes, view.names)]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import consumers
 import faults
+import performance
 import reliability_page
 from matrix import rows
 
@@ -64,13 +65,22 @@ def table(name: str) -> str:
         return markdown(*consumers.limits())
     if name.partition("-")[0] == "reliability":
         return markdown(*reliability_page.table(name))
+    if name.startswith("performance-"):
+        of_it = performance.TABLES[name.removeprefix("performance-")]
+        return markdown(*of_it(performance.runs()))
     stored = json.loads((ROOT / "ci" / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return markdown(stored["header"], stored["rows"])
 
 
 def main(*, check: bool) -> int:
-    """Rewrite every page that has tables; return how many pages were out of date when only checking."""
+    """Rewrite every page that has tables; return how many are out of date when only checking, pictures too."""
     stale = 0
+    for picture in performance.stale_pictures() if check else ():
+        stale += 1
+        print(
+            f"{picture.relative_to(ROOT)}: shows other figures, run: python ci/pictures.py",
+            file=sys.stderr,
+        )
     for page in [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))]:
         before = page.read_text(encoding="utf-8")
         after = TABLE.sub(

@@ -1,0 +1,132 @@
+"""Every benchmark runs: each side once, in the smallest world, and no time is looked at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import (
+    memory,
+    record,
+    test_agreement,
+    test_building,
+    test_groups,
+    test_lookups,
+    test_processes,
+    turns,
+)
+from tests import native
+from tests.layout_table import LAYOUTS
+
+SMALL = 64
+
+
+@pytest.fixture
+def rows():
+    return []
+
+
+@pytest.fixture
+def in_turns(rows):
+    def drive(turn, _):
+        turn()
+
+    def measure(sides, rounds, **about):
+        rows.append({**about, "sides": turns.in_turns(sides, rounds, drive)})
+
+    return measure
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was():
+    yield
+    native.forget()
+
+
+def seconds(row):
+    return {side: figures["median"] for side, figures in row["sides"].items()}
+
+
+@pytest.mark.parametrize("thread", ["main", "second"])
+def test_lookups_are_measured_on_every_side(rows, in_turns, thread):
+    test_lookups.test_lookup_again(in_turns, SMALL, "get_flat_mesh", thread)
+    test_lookups.test_lookup_first(in_turns, SMALL, "get_submesh", thread)
+    again, first = rows
+    assert seconds(again).keys() == {"ours", "torch", "limit"}
+    assert seconds(first).keys() == {"ours", "torch"}
+    assert all(value > 0 for row in rows for value in seconds(row).values())
+
+
+def test_builds_are_measured_and_counted(rows, in_turns):
+    test_building.test_build(in_turns, SMALL)
+    test_building.test_groups_asked_for_by_the_build(rows.append, SMALL)
+    measured, counted = rows
+    assert seconds(measured).keys() == counted["counts"].keys()
+    # Of 64 = 2 * 2 * 2 * 2 * 4 ranks: five dims, three flattened ones, and two for the experts.
+    assert counted["counts"]["ours"] == 4 * 32 + 16 + (16 + 16 + 8) + (16 + 8)
+
+
+def test_groups_are_counted(rows):
+    (layout,) = (each for each in LAYOUTS if each.project == "NeMo Automodel, FSDP2")
+    test_groups.test_groups_of_a_rank(rows.append, layout)
+    counts = rows[0]["counts"]
+    # dp_shard, tp, and one for the dims of size 1; unshared the three flattened dims as well.
+    assert counts["ours"]["groups"] == counts["floor"]["groups"] == 3
+    assert counts["ours, none shared"]["groups"] == 6
+
+
+def test_a_torch_that_forgot_makes_its_groups_again(rows):
+    (layout,) = (each for each in LAYOUTS if each.project == "NeMo-RL")
+    for _ in range(2):
+        test_groups.test_groups_of_a_rank(rows.append, layout)
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.multiprocess
+def test_the_comparison_of_ranks_is_measured_and_counted(rows, in_turns, pool):
+    test_agreement.test_agreement(in_turns, pool)
+    test_agreement.test_store_operations_of_the_agreement(rows.append, pool)
+    measured, counted = rows
+    assert len(seconds(measured)) == 3
+    assert counted["counts"] == {"rank 0": 8, "other ranks": 4}
+
+
+@pytest.mark.processes
+def test_new_processes_are_measured(rows, in_turns):
+    test_processes.test_import_after_torch(in_turns)
+    test_processes.test_help(in_turns)
+    test_processes.test_help_does_without_torch(rows.append)
+    test_processes.test_verify(in_turns)
+    assert [row["topic"] for row in rows] == ["import", "help", "help imports", "verify"]
+    assert rows[2]["counts"]["of torch"] == 0
+
+
+@pytest.mark.processes
+def test_memory_of_a_build_is_measured():
+    grown = memory.of_build("ours", 16384)
+    assert 0 < grown["after"] <= grown["peak"]
+
+
+def test_a_run_is_told_and_written(rows, in_turns, tmp_path):
+    in_turns({"ours": lambda: 2e-6, "torch": lambda: 4e-6}, rounds=1, topic="again", world=SMALL)
+    rows.append({"topic": "memory", "counts": {"ours": 1}})
+    assert record.line(rows[0]) == "again, 64: ours 2 us, torch 4 us  ours/torch 0.5"
+    assert record.line(rows[1]) == "memory: {'ours': 1}"
+    path = tmp_path / "new" / "run.json"
+    record.write(path, rows)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["rows"] == rows
+    assert written["run"]["torch"] == record.release()
+
+
+def test_figures_are_those_of_the_samples():
+    found = turns.figures([5.0, 1.0, 2.0, 4.0, 3.00004])
+    assert found == {"median": 3.0, "min": 1.0, "iqr": 2.0, "rounds": 5}
+
+
+def test_sides_take_turns():
+    seen = []
+    sides = {name: lambda name=name: seen.append(name) or 1.0 for name in "ab"}
+    turns.in_turns(sides, 3, lambda turn, rounds: [turn() for _ in range(rounds)])
+    assert "".join(seen) == "ababab"
