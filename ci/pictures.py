@@ -76,7 +76,7 @@ def lookups(measured: list[performance.Run]) -> Any:
             xytext=(worlds[-1] * 1.35, place),
             color=colour,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5)},
         )
     axes.set_title("Looking a mesh up by the name of its dim, after the first time", loc="left")
     return figure

@@ -51,7 +51,7 @@ def seconds(row):
 @pytest.mark.parametrize("thread", ["main", "second"])
 def test_lookups_are_measured_on_every_side(rows, in_turns, thread):
     test_lookups.test_lookup_again(in_turns, SMALL, "get_flat_mesh", thread)
-    test_lookups.test_lookup_first(in_turns, SMALL, "get_submesh", thread)
+    test_lookups.test_lookup_first(in_turns, SMALL, "get_flat_mesh", thread)
     again, first = rows
     assert seconds(again).keys() == {"ours", "torch", "limit"}
     assert seconds(first).keys() == {"ours", "torch"}
@@ -84,6 +84,7 @@ def test_a_torch_that_forgot_makes_its_groups_again(rows):
 
 
 @pytest.mark.multiprocess
+@pytest.mark.processes
 def test_the_comparison_of_ranks_is_measured_and_counted(rows, in_turns, pool):
     test_agreement.test_agreement(in_turns, pool)
     test_agreement.test_store_operations_of_the_agreement(rows.append, pool)
@@ -125,8 +126,8 @@ def test_figures_are_those_of_the_samples():
     assert found == {"median": 3.0, "min": 1.0, "iqr": 2.0, "rounds": 5}
 
 
-def test_sides_take_turns():
+def test_sides_take_turns_to_come_first():
     seen = []
     sides = {name: lambda name=name: seen.append(name) or 1.0 for name in "ab"}
     turns.in_turns(sides, 3, lambda turn, rounds: [turn() for _ in range(rounds)])
-    assert "".join(seen) == "ababab"
+    assert "".join(seen) == "abbaab"
