@@ -1,4 +1,4 @@
-"""The memory that a build takes: `python -m benchmarks.memory SIDE RANKS`, each in a process of its own."""
+"""The memory that a build takes: `python -m benchmarks.memory SIDE RANKS DIMS`, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ STATUS = Path("/proc/self/status")
 FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
-def of_build(side: str, world_size: int) -> dict[str, float]:
+def of_build(side: str, world_size: int, size_1: str) -> dict[str, float]:
     """Return the MiB that a build adds to a process: at the peak, and after it."""
-    command = [sys.executable, "-m", "benchmarks.memory", side, str(world_size)]
+    command = [sys.executable, "-m", "benchmarks.memory", side, str(world_size), size_1]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     grown: dict[str, float] = json.loads(told.stdout)
     return grown
 
 
-def main(side: str, world_size: int) -> None:
+def main(side: str, world_size: int, size_1: str) -> None:
     """Build twice, first in a small world for what only the first build of a process takes."""
     from benchmarks import worlds  # noqa: PLC0415  (torch, which the caller's process may not want)
 
@@ -33,7 +33,7 @@ def main(side: str, world_size: int) -> None:
     with worlds.fresh_world(world_size):
         FORGET_PEAK.write_text("5", encoding="ascii")
         before = _mib("VmRSS")
-        kept = build(worlds.layout_of(world_size))
+        kept = build(worlds.layout_of(world_size, size_1))
         peak = _mib("VmHWM") - before
         gc.collect()
         after = _mib("VmRSS") - before
@@ -49,4 +49,4 @@ def _mib(field: str) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

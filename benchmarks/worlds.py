@@ -16,12 +16,17 @@ from tests.layout_table import DP_NAMES, EXPERTS, PP_DP_CP_TP, Layout, SecondVie
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+IN_USE, OF_SIZE_1 = "none", "dp_replicate, cp"
 SHAPES = {
-    64: (2, 2, 2, 2, 4),
-    1024: (2, 2, 16, 4, 4),
-    16384: (4, 8, 32, 4, 4),
-    131072: (8, 8, 128, 4, 4),
+    IN_USE: {
+        64: (2, 2, 2, 2, 4),
+        1024: (2, 2, 16, 4, 4),
+        16384: (4, 8, 32, 4, 4),
+        131072: (8, 8, 128, 4, 4),
+    },
+    OF_SIZE_1: {64: (2, 1, 8, 1, 4), 16384: (4, 1, 1024, 1, 4), 131072: (8, 1, 4096, 1, 4)},
 }
+"""By the mesh dims of size 1, and by the number of ranks: a root always has all five dims."""
 EXPERT_RANKS = 8
 
 
@@ -33,9 +38,9 @@ def fresh_world(world_size: int) -> Iterator[None]:
         yield
 
 
-def layout_of(world_size: int) -> Layout:
+def layout_of(world_size: int, size_1: str = IN_USE) -> Layout:
     """Return a training job's meshes for so many ranks: a root, three flattened dims, experts."""
-    shape = SHAPES[world_size]
+    shape = SHAPES[size_1][world_size]
     sizes = (math.prod(shape[1:]) // EXPERT_RANKS, EXPERT_RANKS)
     experts = SecondView(PP_DP_CP_TP[1:], sizes, EXPERTS)
     return Layout("FSDP2, with experts", "", shape, PP_DP_CP_TP, DP_NAMES, (experts,))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 STORED = Path(__file__).parent.parent / "docs" / "performance"
 PICTURES = ("lookups", "groups")
 CALLS = ("get_flat_mesh", "get_submesh", "get_root_mesh", "get_axis_size")
+LOOKUP = ("call", "world", "thread")
 MISSED = "misses"
 
 Row = dict[str, Any]
@@ -214,6 +215,7 @@ def of_builds(measured: list[Run]) -> Table:
     header = [
         "torch",
         "ranks",
+        "dims of size 1",
         "torch's",
         "ours",
         "ours / torch's",
@@ -222,15 +224,16 @@ def of_builds(measured: list[Run]) -> Table:
     ]
     body = []
     for run in measured:
-        for world in run.worlds("build"):
-            calls = run.find("new_group calls", world=world)["counts"]
+        for about in abouts(run, "build", "world", "size_1"):
+            calls = run.find("new_group calls", **about)["counts"]
             body.append(
                 [
                     run.release,
-                    f"{world:,}",
-                    told(run.seconds("torch", "build", world=world)),
-                    told(run.seconds("ours", "build", world=world)),
-                    digits(run.ratio("build", world=world)),
+                    f"{about['world']:,}",
+                    about["size_1"],
+                    told(run.seconds("torch", "build", **about)),
+                    told(run.seconds("ours", "build", **about)),
+                    digits(run.ratio("build", **about)),
                     f"{calls['torch']:,}",
                     f"{calls['ours']:,}",
                 ]
@@ -243,6 +246,7 @@ def of_memory(measured: list[Run]) -> Table:
     header = [
         "torch",
         "ranks",
+        "dims of size 1",
         "peak, torch's",
         "peak, ours",
         "ours / torch's",
@@ -251,16 +255,17 @@ def of_memory(measured: list[Run]) -> Table:
     ]
     body = []
     for run in measured:
-        for world in run.worlds("memory"):
-            counts = run.find("memory", world=world)["counts"]
+        for about in abouts(run, "memory", "world", "size_1"):
+            counts = run.find("memory", **about)["counts"]
             theirs, ours = counts["torch"], counts["ours"]
             body.append(
                 [
                     run.release,
-                    f"{world:,}",
+                    f"{about['world']:,}",
+                    about["size_1"],
                     f"{digits(theirs['peak'])} MiB",
                     f"{digits(ours['peak'])} MiB",
-                    digits(memory_ratio(run, world)),
+                    digits(memory_ratio(run, **about)),
                     f"{digits(theirs['after'])} MiB",
                     f"{digits(ours['after'])} MiB",
                 ]
@@ -341,7 +346,7 @@ def targets(measured: list[Run]) -> Iterator[tuple[str, Callable[[Run], str]]]:
     yield (
         "a first look-up takes at most torch's time: largest part of it, any world, any thread",
         lambda run: _at_most(
-            max(run.ratio("first", **about) for about in _abouts(run, "first")), 1
+            max(run.ratio("first", **about) for about in abouts(run, "first", *LOOKUP)), 1
         ),
     )
     count = len(list(layouts(measured)))
@@ -353,17 +358,23 @@ def targets(measured: list[Run]) -> Iterator[tuple[str, Callable[[Run], str]]]:
             f"groups of {words} are as few as the sets of ranks: of {count} layouts",
             lambda run, ours=ours, floor=floor: _at_floor(run, ours, floor),  # type: ignore[misc]
         )
-    for world, limit in ((64, 1.0), (16384, 0.7), (131072, 0.7)):
+    for size_1, words in (
+        ("dp_replicate, cp", "with two dims of size 1"),
+        ("none", "of no such dim"),
+    ):
+        for world, limit in ((64, 1.0), (16384, 0.7), (131072, 0.7)):
+            yield (
+                f"a build at {world:,} ranks, {words}, takes at most {limit:g} of torch's time",
+                lambda run, world=world, size_1=size_1, limit=limit: _at_most(  # type: ignore[misc]
+                    run.ratio("build", world=world, size_1=size_1), limit
+                ),
+            )
         yield (
-            f"a build at {world:,} ranks takes at most {limit:g} of torch's time",
-            lambda run, world=world, limit=limit: _at_most(  # type: ignore[misc]
-                run.ratio("build", world=world), limit
+            f"a build at 131,072 ranks, {words}, takes less memory than torch's: part of its peak",
+            lambda run, size_1=size_1: _at_most(  # type: ignore[misc]
+                memory_ratio(run, world=131072, size_1=size_1), 1
             ),
         )
-    yield (
-        "a build at 131,072 ranks takes less memory than torch's: part of its peak",
-        lambda run: _at_most(memory_ratio(run, 131072), 1),
-    )
     for words, topic, seconds in (
         ("`import meshcompat` after `import torch` under 10 ms", "import", 0.010),
         ("`meshcompat --help` under 150 ms", "help", 0.150),
@@ -403,24 +414,25 @@ def _at_floor(run: Run, ours: str, floor: str) -> str:
     return verdict(str(equal), reached=equal == len(rows))
 
 
-def _abouts(run: Run, topic: str) -> Iterator[Row]:
+def abouts(run: Run, topic: str, *keys: str) -> Iterator[Row]:
+    """Yield what each row of a topic is about, as far as these keys tell."""
     for row in run.rows:
         if row["topic"] == topic:
-            yield {key: row[key] for key in ("call", "world", "thread")}
+            yield {key: row[key] for key in keys}
 
 
 def slowest(run: Run, world: int | None = None, thread: str | None = None) -> float:
     """Return the slowest look-up after the first, in seconds."""
     return max(
         run.seconds("ours", "again", **about)
-        for about in _abouts(run, "again")
+        for about in abouts(run, "again", *LOOKUP)
         if world in {None, about["world"]} and thread in {None, about["thread"]}
     )
 
 
-def memory_ratio(run: Run, world: int) -> float:
+def memory_ratio(run: Run, **about: object) -> float:
     """Return the peak of our build as a part of that of torch's."""
-    counts = run.find("memory", world=world)["counts"]
+    counts = run.find("memory", **about)["counts"]
     return float(counts["ours"]["peak"] / counts["torch"]["peak"])
 
 

@@ -15,6 +15,7 @@ from benchmarks import (
     test_lookups,
     test_processes,
     turns,
+    worlds,
 )
 from tests import native
 from tests.layout_table import LAYOUTS
@@ -58,13 +59,21 @@ def test_lookups_are_measured_on_every_side(rows, in_turns, thread):
     assert all(value > 0 for row in rows for value in seconds(row).values())
 
 
-def test_builds_are_measured_and_counted(rows, in_turns):
-    test_building.test_build(in_turns, SMALL)
-    test_building.test_groups_asked_for_by_the_build(rows.append, SMALL)
+@pytest.mark.parametrize(
+    ("size_1", "calls"),
+    [
+        # Of 64 = 2 * 2 * 2 * 2 * 4 ranks: five dims, three flattened ones, and two for the experts.
+        (worlds.IN_USE, 4 * 32 + 16 + (16 + 16 + 8) + (16 + 8)),
+        # Of 64 = 2 * 1 * 8 * 1 * 4: three dims, one for those of size 1, and two for the experts.
+        (worlds.OF_SIZE_1, 32 + 8 + 16 + 64 + (16 + 8)),
+    ],
+)
+def test_builds_are_measured_and_counted(rows, in_turns, size_1, calls):
+    test_building.test_build(in_turns, SMALL, size_1)
+    test_building.test_groups_asked_for_by_the_build(rows.append, SMALL, size_1)
     measured, counted = rows
     assert seconds(measured).keys() == counted["counts"].keys()
-    # Of 64 = 2 * 2 * 2 * 2 * 4 ranks: five dims, three flattened ones, and two for the experts.
-    assert counted["counts"]["ours"] == 4 * 32 + 16 + (16 + 16 + 8) + (16 + 8)
+    assert counted["counts"]["ours"] == calls
 
 
 def test_groups_are_counted(rows):
@@ -105,7 +114,7 @@ def test_new_processes_are_measured(rows, in_turns):
 
 @pytest.mark.processes
 def test_memory_of_a_build_is_measured():
-    grown = memory.of_build("ours", 16384)
+    grown = memory.of_build("ours", 16384, worlds.OF_SIZE_1)
     assert 0 < grown["after"] <= grown["peak"]
 
 
