@@ -51,8 +51,11 @@ def mesh_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh:
     if dims == root.dims:
         return root.mesh
     if view.elsewhere is not None:
-        start = _layout.start_of(_layout.join(dim.axes for dim in dims), view.elsewhere)
-        return inert_mesh(root, dims, start)
+        axes = _layout.join(dim.axes for dim in dims)
+        start = _layout.start_of(axes, view.elsewhere)
+        # Dims that *view* has not itself may lead back to this rank.
+        if start != _layout.start_of(axes, root.position):
+            return inert_mesh(root, dims, start)
     anchor = _anchor(view, dims)
     outer = None if anchor is None else remembered(anchor)
     if anchor is not None and outer is not None and outer.dims == dims:
@@ -100,14 +103,23 @@ def publish_flat(root: Root, name: str) -> None:
 
 
 def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
-    """Return the mesh from position *start* on, which this rank is not in."""
+    """Return the mesh from position *start* on, which this rank is not in; the same if it is there."""
+    with making:
+        found = root.elsewhere.get((dims, start))
+        if found is None:
+            found = _make_inert(root, dims, start)
+            root.elsewhere[dims, start] = found
+    relink(found)
+    return found
+
+
+def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     ranks = root.ranks_of([dim.axes for dim in dims], start)
     mesh = _eras.primitives().make_outside(root.mesh, ranks, names_of(dims))
     _eras.primitives().set_group_handles(mesh, _OutsideGroups())
     # Up to 2.9 torch's root would answer a flattened name with the group that this rank is in.
     anchor = root.mesh if _eras.primitives().has_one_root() else mesh
     remember(mesh, View(root, dims, anchor, elsewhere=start))
-    relink(mesh)
     return mesh
 
 

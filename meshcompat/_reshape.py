@@ -163,9 +163,13 @@ def unflatten(
     options = as_group_options(backend_override, names, limit)
 
     def make(view: View) -> DeviceMesh:
-        wanted = list(zip(names, parts, options, strict=True))
-        groups = _groups.serve(view.root, wanted, share=share_groups, call="unflatten")
-        new = tuple(map(Dim, names, parts, groups))
+        # Two meshes can be one object on one rank and two on another: groups are not made by that.
+        key = (view.dims, index, sizes, names, options, share_groups)
+        new = view.root.factorised.get(key)
+        if new is None:
+            wanted = list(zip(names, parts, options, strict=True))
+            groups = _groups.serve(view.root, wanted, share=share_groups, call="unflatten")
+            new = view.root.factorised[key] = tuple(map(Dim, names, parts, groups))
         dims = view.dims[:index] + new + view.dims[index + 1 :]
         return mesh_of(view, dims)
 

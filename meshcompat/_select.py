@@ -121,7 +121,7 @@ def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
     axes = _layout.join(view.layouts)
     first = _layout.start_of(axes, view.position)
     inside = [first + offset for offset in _layout.offsets(axes)]
-    starts = sorted({_layout.start_of(dim.axes, position) for position in inside})
+    starts = list(dict.fromkeys(_layout.start_of(dim.axes, position) for position in inside))
     if len(starts) * _layout.size_of(dim.axes) != len(inside):
         msg = (
             f"mesh dim {name!r} reaches ranks outside this mesh, which has {view.names}; ask "

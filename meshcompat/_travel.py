@@ -113,6 +113,8 @@ def _known_dims(root: Root) -> Iterator[Dim]:
     yield from root.dims
     for mesh in (*root.flattened.values(), *root.made.values()):
         yield from _view(mesh).dims
+    for dims in root.factorised.values():
+        yield from dims
 
 
 def _made(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh | None:

@@ -85,6 +85,12 @@ class Root:
         self.flattened: dict[str, DeviceMesh] = {}
         self.published: dict[str, tuple[Dim, tuple[int, ...]]] = {}
         self.made: dict[Hashable, DeviceMesh] = {}
+        self.elsewhere: weakref.WeakValueDictionary[tuple[tuple[Dim, ...], int], DeviceMesh] = (
+            weakref.WeakValueDictionary()
+        )
+        """Meshes of other ranks, by the position that they begin at."""
+        self.factorised: dict[Hashable, tuple[Dim, ...]] = {}
+        """Mesh dims that were split, alike on all ranks: which meshes are one object is not."""
         world: Any = dist.group.WORLD
         self.world = weakref.ref(world)
         kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, tuple(ranks.tolist()))

@@ -28,6 +28,13 @@ def pytest_report_header() -> str:
     return f"torch {torch.__version__}, era {era.name!r}, python {platform.python_version()}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long run be cut into parts: the programs of each are numbered."""
+    group = parser.getgroup("meshcompat")
+    group.addoption("--programs", type=int, default=2000, help="programs to check where soak runs")
+    group.addoption("--first-program", type=int, default=0, help="number of the first of them")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Gather the figures of long tests, and what consumers did; workers tell the main process."""
     if hasattr(config, "workerinput"):
