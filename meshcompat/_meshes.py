@@ -186,6 +186,10 @@ def relink(mesh: DeviceMesh) -> None:
     if view.anchor is not mesh:
         relink(view.anchor)
         era.link(mesh, view.anchor)
+        # Another thread may have flattened it since this one has seen the root.
+        for name, (_, root_dims) in view.root.published.items():
+            if view.root.flattened[name] is mesh:
+                era.publish_flattened(view.root.mesh, name, mesh, root_dims)
         return
     _leave_others(mesh, view)
     if view.root.mesh is mesh:

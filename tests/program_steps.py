@@ -268,6 +268,7 @@ class GetRanks(Step):
     def expect(self, meshes: Meshes) -> Expected:
         mesh = meshes[self.mesh]
         dims, errors = picked(mesh, self.names)
+
         def told(rank: int) -> object:
             ranks = mesh.with_dims(*dims).seen_by(rank).flatten().tolist()
             return ranks if len(dims) == 1 else sorted(ranks)
@@ -297,9 +298,7 @@ class LookUp(Step):
         dim = mesh.find(self.name)
         native = [*root.names]
         native += [name for name in mesh.names if name not in {*native, *root.flattened}]
-        flat = {
-            name: root.mesh().with_dims(dim) for name, dim in root.flattened.items()
-        }
+        flat = {name: root.mesh().with_dims(dim) for name, dim in root.flattened.items()}
 
         def told(rank: int) -> object:
             return (

@@ -403,3 +403,17 @@ def _without_options(new_group, made):
         return new_group(ranks, timeout=timeout, **kwargs)
 
     return noting
+
+
+def test_groups_are_made_alike_where_meshes_are_one_object_on_some_ranks_only():
+    orders = []
+    for _ in each_rank(8):
+        mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        first = mc.get_all_submeshes(mesh, "tp")[0]
+        with recorded_groups() as groups:
+            for part in (first, mc.get_flat_mesh(mesh, "tp")):
+                split = mc.unflatten(part, "tp", (2, 2), ("a", "b"))
+                assert split.mesh.flatten().tolist() == part.mesh.tolist()
+        orders.append([group.ranks for group in groups])
+
+    assert orders == [orders[0]] * 8

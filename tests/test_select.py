@@ -452,3 +452,22 @@ def torch_flatten(mesh, dims, name):
 
 def test_groups_are_those_of_the_default_backend(mesh):
     assert dist.get_backend(mc.get_submesh(mesh, ("cp", "rep")).get_group(0)) == "fake"
+
+
+def test_submeshes_of_a_mesh_come_in_the_order_of_that_mesh():
+    for _ in each_rank(4):
+        mesh = mc.init_device_mesh("cpu", (2, 2, 1), mesh_dim_names=("pp", "dp", "tp"))
+        turned = mc.get_submesh(mesh, ("dp", "pp", "tp"))
+
+        ranks = [submesh.mesh.tolist() for submesh in mc.get_all_submeshes(turned, "tp")]
+        assert ranks == [[0], [2], [1], [3]]
+
+
+def test_a_mesh_of_other_ranks_leads_back_to_this_one():
+    with fake_world(4, rank=2):
+        mesh = mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
+        elsewhere = mc.get_all_submeshes(mesh, "tp")[0]
+        assert elsewhere.mesh.tolist() == [0, 1]
+
+        assert mc.get_submesh(elsewhere, "dp") is mc.get_submesh(mesh, "dp")
+        assert mc.get_all_submeshes(mesh, "tp")[0] is elsewhere

@@ -194,3 +194,14 @@ def test_torch_finds_the_root_of_that_of_two_equal_meshes_that_was_asked_for_las
 
     first = roots()
     assert [roots(), roots(), of_a_thread(roots), roots()] == [first] * 4
+
+
+def test_torch_finds_what_another_thread_flattened_like_before_in_an_ended_world():
+    with fake_world(8, 3):
+        MADE["flattened"](mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES))
+    with fake_world(8, RANK):
+        mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+        flat = of_a_thread(MADE["flattened"], mesh)
+
+        assert mc.get_flat_mesh(mesh, "flat") is flat
+        assert native.ranks_of(flat, "flat") == [4, 5, 6, 7]
