@@ -80,8 +80,10 @@ def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
     return tuple(map(int, given))
 
 
-def as_list(ranks: object) -> list[Any]:
-    """Bring ordered global ranks, whatever holds them, to a list."""
+def as_list(ranks: object) -> Sequence[Any]:
+    """Bring ordered global ranks, whatever holds them, to a list; a range stays one."""
+    if isinstance(ranks, range):
+        return ranks
     given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, AbstractSet)):
         msg = f"ranks {ranks!r} must be an ordered list of global ranks"
@@ -89,20 +91,21 @@ def as_list(ranks: object) -> list[Any]:
     return list(given)
 
 
-def as_ranks(ranks: object, count: int, world_size: int) -> list[int]:
-    """Bring the ordered global ranks of a mesh of *count* ranks to a list."""
+def as_ranks(ranks: object, count: int, world_size: int) -> Sequence[int]:
+    """Bring the ordered global ranks of a mesh of *count* ranks to a list; a range stays one."""
     found = as_list(ranks)
     allowed = f"give {count} different ints from 0 to {world_size - 1}"
-    if not all(is_int(rank) and 0 <= rank < world_size for rank in found):
+    ends = found[:: len(found) - 1 or 1] if isinstance(found, range) else found
+    if not all(is_int(rank) and 0 <= rank < world_size for rank in ends):
         msg = f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
         raise MeshLayoutError(msg)
-    if len(set(found)) < len(found):
+    if not isinstance(found, range) and len(set(found)) < len(found):
         msg = f"ranks {ranks!r} repeat a rank; {allowed}"
         raise MeshLayoutError(msg)
     if len(found) != count:
         msg = f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
         raise MeshLayoutError(msg)
-    return list(map(int, found))
+    return found if isinstance(found, range) else list(map(int, found))
 
 
 def as_timeout(timeout: object) -> timedelta | None:

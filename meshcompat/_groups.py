@@ -96,18 +96,14 @@ def _world(root: Root, axes: Axes) -> Group:
 def _make(root: Root, name: str, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group:
     """Make a group of every coset, in one order on all ranks."""
     ordered = _layout.outermost_first(axes)
-    partition = [root.ranks_at(positions) for positions in _layout.cosets(ordered, root.size)]
+    partition = root.partition(ordered)
     description = f"mesh_{name}"
-    keep_order = root.keeps_order
-    mine = None
     if process_groups.splits_world(made_with):
         mine = process_groups.split_world(partition, made_with, description=description)
     else:
-        for ranks in partition:
-            group = process_groups.new_group(
-                ranks, made_with, description=description, keep_order=keep_order
-            )
-            mine = group if group is not None else mine
+        mine = process_groups.new_groups(
+            partition, made_with, description=description, keep_order=root.keeps_order
+        )
     handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
     # A second factorisation's own communicator serves nobody else, unless it is of size 1.
     shareable = share or not ordered

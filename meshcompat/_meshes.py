@@ -227,8 +227,8 @@ def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> D
         if found is None:
             found = _make(root, dims)
             remember(found, View(root, dims, found if anchor is None else anchor))
-            relink(found)
             root.made[key] = found
+    relink(found)
     return found
 
 

@@ -14,13 +14,13 @@ from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_s
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
 from meshcompat._lookup import view_of
-from meshcompat._meshes import mesh_of, publish_flat, refuse_publish
+from meshcompat._meshes import publish_flat, refuse_publish
 from meshcompat._parallelism import MeshAxisName
-from meshcompat._reshape import flatten, refuse_flatten, unflatten
+from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
 from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending
-from meshcompat._select import get_flat_mesh, get_submesh
+from meshcompat._select import get_flat_mesh, part_of
 from meshcompat._sizes import degree, minutes
-from meshcompat._views import Dim
+from meshcompat._views import Dim, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,21 +108,20 @@ def register_flattened_axes(
         >>> has_axis(mesh, "world")
         True
     """
-    root = view_of(device_mesh).root
+    view = view_of(device_mesh)
     limit = minutes(timeout_minutes)
-    made_with = GroupOptions(timeout=limit or root.timeout)
+    made_with = GroupOptions(timeout=limit or view.root.timeout)
     parts = {
-        name: get_submesh(device_mesh, joined)
-        for name, joined in _plain_flattened(flattened_axes).items()
+        name: part_of(view, joined) for name, joined in _plain_flattened(flattened_axes).items()
     }
     for name, part in parts.items():
-        refuse_flatten(view_of(part), name, made_with, is_asked=limit is not None)
+        refuse_flatten(part, name, made_with, is_asked=limit is not None)
         if publish:
-            refuse_publish(view_of(part))
+            refuse_publish(part)
     for name, part in parts.items():
-        flatten(part, name, timeout=limit)
+        flatten_view(part, name, made_with, is_asked=limit is not None)
         if publish:
-            publish_flat(root, name)
+            publish_flat(view.root, name)
 
 
 def create_moe_mesh(
@@ -160,38 +159,41 @@ def create_moe_mesh(
         >>> create_moe_mesh(mesh, ep_shard_size=2, ep_size=2, pp_size=2).mesh.tolist()
         [[0, 1], [2, 3]]
     """
-    names = tuple(name for name in view_of(device_mesh).names if name != MeshAxisName.PP)
+    view = view_of(device_mesh)
+    names = tuple(name for name in view.names if name != MeshAxisName.PP)
     if not names:
         msg = (
             f"{device_mesh!r} has no named mesh dims beside 'pp' to spread experts over; give "
             f"mesh_dim_names to meshcompat.init_device_mesh"
         )
         raise MeshLayoutError(msg)
-    stage_mesh = get_submesh(device_mesh, names)
+    stage = part_of(view, names)
+    axes = _layout.join(stage.layouts)
     sizes = (degree(ep_shard_size), degree(ep_size))
-    count = stage_mesh.mesh.numel()
+    count = _layout.size_of(axes)
     if math.prod(sizes) != count:
         msg = (
             f"ep_shard_size * ep_size = {sizes[0]} * {sizes[1]} = {math.prod(sizes)}, but mesh "
             f"dims {names} have {count} ranks; give sizes whose product is {count}"
         )
         raise MeshLayoutError(msg)
-    stages = device_mesh.mesh.numel() // count
+    stages = _layout.size_of(_layout.join(view.layouts)) // count
     if degree(pp_size) not in {1, stages}:
         msg = f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
         raise MeshLayoutError(msg)
-    if ranks is not None and as_list(ranks) != device_mesh.mesh.flatten().tolist():
+    if ranks is not None and list(as_list(ranks)) != device_mesh.mesh.flatten().tolist():
         msg = f"ranks {ranks!r} are not those of the mesh; leave them out"
         raise MeshLayoutError(msg)
-    experts = (MeshAxisName.EP_SHARD, MeshAxisName.EP)
-    line = joined_without_group(stage_mesh)
-    return unflatten(line, 0, sizes, experts, timeout=minutes(timeout_minutes))
-
-
-def joined_without_group(mesh: DeviceMesh) -> DeviceMesh:
-    """Return all dims of *mesh* as one: a stepping stone over which nobody communicates."""
-    view = view_of(mesh)
-    return mesh_of(view, (Dim(None, _layout.join(view.layouts), None),))
+    # All dims as one are a stepping stone: nobody communicates over it, so it has neither a group
+    # nor a mesh.
+    line = View(view.root, (Dim(None, axes, None),), view.anchor, elsewhere=stage.elsewhere)
+    made_with = GroupOptions(timeout=minutes(timeout_minutes) or view.root.timeout)
+    experts = (str(MeshAxisName.EP_SHARD.value), str(MeshAxisName.EP.value))
+    new = [
+        (name, part, made_with)
+        for name, part in zip(experts, split_dim(line, 0, sizes), strict=True)
+    ]
+    return unflatten_view(line, 0, new)
 
 
 def create_ring_ulysses_mesh(

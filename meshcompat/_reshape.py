@@ -72,25 +72,34 @@ def flatten(
         [0, 1, 4, 5]
     """
     view = view_of(mesh)
-    root = view.root
     name = _flat_name(view, mesh_dim_name)
-    axes = _layout.join(view.layouts)
     limit = as_timeout(timeout)
     (asked,) = as_group_options(backend_override, (name,), limit)
-    made_with = asked if limit is not None else asked._replace(timeout=root.timeout)
+    made_with = asked if limit is not None else asked._replace(timeout=view.root.timeout)
     is_asked = backend_override is not None or limit is not None
+    flat = flatten_view(view, name, made_with, is_asked=is_asked, share=share_groups)
+    return mesh if flat is None else flat
+
+
+def flatten_view(
+    view: View, name: str, made_with: GroupOptions, *, is_asked: bool, share: bool = True
+) -> DeviceMesh | None:
+    """Return the 1-D mesh over all dims of *view*, which needs no mesh; see `flatten`.
+
+    None where these are one mesh dim of that name.
+    """
+    root = view.root
     with making:
         refuse_flatten(view, name, made_with, is_asked=is_asked)
         if view.names == (name,):
-            return mesh
+            return None
+        axes = _layout.join(view.layouts)
         known = find_flat(root, name)
         if known is not None:
             dim, flat = known
             relink(flat)
         else:
-            (group,) = _groups.serve(
-                root, [(name, axes, made_with)], share=share_groups, call="flatten"
-            )
+            (group,) = _groups.serve(root, [(name, axes, made_with)], share=share, call="flatten")
             dim = Dim(name, axes, group)
             flat = flat_mesh(root, dim, run_of(root, view.dims))
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
@@ -151,7 +160,7 @@ def unflatten(
     index = _dim_index(view, mesh_dim)
     sizes = as_sizes(mesh_sizes, "mesh_sizes")
     names = as_new_names(mesh_dim_names, len(sizes))
-    parts = _split(view, index, sizes)
+    parts = split_dim(view, index, sizes)
     others = view.dims[:index] + view.dims[index + 1 :]
     if any(dim.name is None or dim.name in names for dim in others):
         msg = (
@@ -163,17 +172,26 @@ def unflatten(
     options = as_group_options(backend_override, names, limit)
 
     def make(view: View) -> DeviceMesh:
-        # Two meshes can be one object on one rank and two on another: groups are not made by that.
-        key = (view.dims, index, sizes, names, options, share_groups)
-        new = view.root.factorised.get(key)
-        if new is None:
-            wanted = list(zip(names, parts, options, strict=True))
-            groups = _groups.serve(view.root, wanted, share=share_groups, call="unflatten")
-            new = view.root.factorised[key] = tuple(map(Dim, names, parts, groups))
-        dims = view.dims[:index] + new + view.dims[index + 1 :]
-        return mesh_of(view, dims)
+        new = list(zip(names, parts, options, strict=True))
+        return unflatten_view(view, index, new, share=share_groups)
 
     return once(mesh, ("unflatten", index, sizes, names, options, share_groups), make)
+
+
+def unflatten_view(
+    view: View, index: int, new: Sequence[tuple[str, Axes, GroupOptions]], *, share: bool = False
+) -> DeviceMesh:
+    """Return the mesh of *view* with one dim split into the *new* ones; see `unflatten`."""
+    with making:
+        # Two meshes can be one object on one rank and two on another: groups are not made by that.
+        key = (view.dims, index, tuple(new), share)
+        dims = view.root.factorised.get(key)
+        if dims is None:
+            groups = _groups.serve(view.root, new, share=share, call="unflatten")
+            pairs = zip(new, groups, strict=True)
+            dims = tuple(Dim(name, axes, group) for (name, axes, _), group in pairs)
+            view.root.factorised[key] = dims
+        return mesh_of(view, view.dims[:index] + dims + view.dims[index + 1 :])
 
 
 def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: bool) -> None:
@@ -269,7 +287,12 @@ def _dim_index(view: View, mesh_dim: object) -> int:
     raise MeshDimError(msg)
 
 
-def _split(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
+def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
+    """Return the axes of the parts of one mesh dim.
+
+    Raises:
+        MeshLayoutError: See `unflatten`.
+    """
     axes = view.dims[index].axes
     size = _layout.size_of(axes)
     product = " * ".join(map(str, sizes))

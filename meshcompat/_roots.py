@@ -92,10 +92,9 @@ def init_device_mesh(
     layouts = _layout.dims_of(shape)
     refuse_descending(order, dict(zip(labels, layouts, strict=True)))
     with making:
-        is_descending = any(a > b for a, b in itertools.pairwise(order))
-        tensor = torch.tensor(order, dtype=torch.int).reshape(shape)
+        tensor = _as_tensor(order).reshape(shape)
         mesh = era.make_root(
-            device, tensor, names, keep_order=is_descending and era.orders_groups()
+            device, tensor, names, keep_order=era.orders_groups() and not _ascends(order)
         )
         root = Root(mesh, timeout=limit)
         _select_device(device)
@@ -108,7 +107,7 @@ def init_device_mesh(
     return mesh
 
 
-def ranks_in_world(shape: tuple[int, ...], ranks: object) -> list[int]:
+def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
     """Return the ordered global ranks of a mesh of this shape, by default the whole world.
 
     Raises:
@@ -125,7 +124,7 @@ def ranks_in_world(shape: tuple[int, ...], ranks: object) -> list[int]:
             f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
         )
         raise MeshLayoutError(msg)
-    return list(range(count))
+    return range(count)
 
 
 def refuse_descending(order: Sequence[int], dims: Mapping[str, Axes]) -> None:
@@ -134,18 +133,30 @@ def refuse_descending(order: Sequence[int], dims: Mapping[str, Axes]) -> None:
     Raises:
         MeshLayoutError: There is one, and this torch cannot keep its order.
     """
-    if _eras.primitives().orders_groups() or sorted(order) == list(order):
+    if _eras.primitives().orders_groups() or _ascends(order):
         return
     for name, axes in dims.items():
         for positions in _layout.cosets(axes, len(order)):
             group = [order[position] for position in positions]
             if group != sorted(group):
                 msg = (
-                    f"ranks {order} descend along mesh dim {name!r}, and torch "
+                    f"ranks {list(order)} descend along mesh dim {name!r}, and torch "
                     f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
                     f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
                 )
                 raise MeshLayoutError(msg)
+
+
+def _ascends(order: Sequence[int]) -> bool:
+    if isinstance(order, range):
+        return order.step > 0
+    return all(a < b for a, b in itertools.pairwise(order))
+
+
+def _as_tensor(order: Sequence[int]) -> torch.Tensor:
+    if isinstance(order, range):
+        return torch.arange(order.start, order.stop, order.step, dtype=torch.int)
+    return torch.tensor(order, dtype=torch.int)
 
 
 def _require_world() -> None:

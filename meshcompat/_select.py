@@ -10,13 +10,14 @@ from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._lookup import find_dim, find_flat, get_dim, once, view_of
 from meshcompat._meshes import belongs_to_view, inert_mesh, mesh_of
+from meshcompat._views import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._views import Dim, View
+    from meshcompat._views import Dim
 
 
 def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
@@ -235,6 +236,21 @@ def get_fsdp_dp_mesh(
     else:
         sharded = (dp_shard_cp_name,)
     return get_submesh(mesh, sharded if replicate.axes == () else (dp_replicate_name, *sharded))
+
+
+def part_of(view: View, names: tuple[str, ...]) -> View:
+    """Return what would be known of the submesh of these names, where nobody needs the mesh.
+
+    Raises:
+        MeshDimError: A name is unknown.
+        MeshLayoutError: Two dims overlap.
+    """
+    dims = tuple(get_dim(view, name) for name in names)
+    _refuse_overlap(view, dims)
+    if view.elsewhere is None:
+        return View(view.root, dims, view.anchor)
+    start = _layout.start_of(_layout.join(dim.axes for dim in dims), view.elsewhere)
+    return View(view.root, dims, view.anchor, elsewhere=start)
 
 
 def _find(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:

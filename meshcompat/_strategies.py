@@ -209,14 +209,14 @@ def _refuse(strategy: str, sizes: Degrees, *kinds: str) -> None:
         require_size_one(strategy, getattr(sizes, f"{kind}_size"), f"{kind}_size")
 
 
-def _count(world_size: int, ranks: list[int] | None) -> int:
+def _count(world_size: int, ranks: Sequence[int] | None) -> int:
     """Return how many ranks the sizes are to fill."""
     if ranks is None or world_size == len(ranks):
         return world_size
     if dist.is_initialized() and world_size != dist.get_world_size():
         msg = (
             f"world_size {world_size!r} is neither that of the world, {dist.get_world_size()}, "
-            f"nor the number of ranks {ranks!r}, which is {len(ranks)}; give one of these"
+            f"nor the number of ranks {list(ranks)!r}, which is {len(ranks)}; give one of these"
         )
         raise MeshLayoutError(msg)
     return len(ranks)

@@ -6,6 +6,7 @@ mix up equal meshes, as torch's own did up to 2.9.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
 from collections import Counter
@@ -18,7 +19,7 @@ from meshcompat import _eras, _layout
 from meshcompat._eras.answers import Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
     from datetime import timedelta
 
     from torch.distributed import ProcessGroup
@@ -93,7 +94,7 @@ class Root:
         """Mesh dims that were split, alike on all ranks: which meshes are one object is not."""
         world: Any = dist.group.WORLD
         self.world = weakref.ref(world)
-        kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, tuple(ranks.tolist()))
+        kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
         made = _made_in.setdefault(world, Counter())
         self.number = made[kind]
         made[kind] += 1
@@ -109,7 +110,9 @@ class Root:
     @property
     def keeps_order(self) -> bool:
         """Whether groups list their ranks in the order of the root rather than ascending."""
-        return _eras.primitives().orders_groups() and bool((self.rank_map.diff() < 0).any())
+        if self.is_range or not _eras.primitives().orders_groups():
+            return False
+        return bool((self.rank_map.diff() < 0).any())
 
     def ranks_at(self, positions: Sequence[int]) -> list[int]:
         """Return the global ranks that stand at *positions*."""
@@ -117,6 +120,11 @@ class Root:
             return list(positions)
         ranks: list[int] = self.rank_map[list(positions)].tolist()
         return ranks
+
+    def partition(self, axes: Axes) -> Iterator[list[int]]:
+        """Yield the global ranks of every group of a mesh dim: the same list on all ranks."""
+        cosets = _layout.cosets(axes, self.size)
+        return cosets if self.is_range else map(self.ranks_at, cosets)
 
     def positions_of(self, ranks: Sequence[int]) -> list[int] | None:
         """Return where global ranks stand, or None where one is not in the root."""
@@ -138,6 +146,12 @@ class Root:
         starts = _layout.offsets(_layout.complement(axes, self.size) or ())
         positions = torch.tensor(starts)[:, None] + torch.tensor(_layout.offsets(axes))
         return bool((self.rank_map[positions].diff() < 0).any())
+
+    def _order(self) -> str | None:
+        """Return what tells one order of ranks from another, in constant space."""
+        if self.is_range:
+            return None
+        return hashlib.sha256(str(self.rank_map.tolist()).encode()).hexdigest()
 
 
 class View:

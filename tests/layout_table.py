@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 import meshcompat as mc
-from meshcompat._named_meshes import joined_without_group
+from meshcompat import _layout
+from meshcompat._lookup import view_of
+from meshcompat._meshes import mesh_of
+from meshcompat._views import Dim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -281,13 +284,19 @@ def build_ours(layout: Layout, **options: object) -> Ours:
     }
     views, flat_in_views = [], []
     for view in layout.views:
-        line = joined_without_group(mc.get_submesh(root, view.joined))
+        line = _joined_without_group(mc.get_submesh(root, view.joined))
         views.append(mc.unflatten(line, 0, view.sizes, view.names, **options))
         flat_in_views += [
             mc.flatten(mc.get_submesh(views[-1], joined), name, **options)
             for name, joined in view.flattened.items()
         ]
     return Ours(root, flat, views, flat_in_views)
+
+
+def _joined_without_group(mesh: DeviceMesh) -> DeviceMesh:
+    """Return all dims of *mesh* as one, as `create_moe_mesh` does: nobody talks over it."""
+    view = view_of(mesh)
+    return mesh_of(view, (Dim(None, _layout.join(view.layouts), None),))
 
 
 def ranks_of_root(layout: Layout, rank: int) -> list[frozenset[int]]:

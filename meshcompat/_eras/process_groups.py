@@ -1,12 +1,11 @@
 """torch's process-group calls: one spelling for parameters that differ by release.
 
-`new_group` and `split_group` are collective over the world, members or not.
+`new_groups` and `split_world` are collective over the world, members or not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.constants import default_pg_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from datetime import timedelta
 
     from torch.distributed import ProcessGroup
@@ -34,30 +33,40 @@ class GroupOptions(NamedTuple):
     timeout: timedelta | None = None
 
 
-def new_group(
-    ranks: Sequence[int], made_with: GroupOptions, *, description: str, keep_order: bool
+def new_groups(
+    partition: Iterable[list[int]],
+    made_with: GroupOptions,
+    *,
+    description: str,
+    keep_order: bool,
 ) -> ProcessGroup | None:
-    """Return a new group of *ranks*, or None on the ranks outside."""
-    extra: dict[str, Any] = {}
-    if _describes_groups():
-        extra["group_desc"] = description
+    """Make a group of every part, and return this rank's; None outside the partition.
+
+    What a call costs on a rank that is not in the group is nearly all of what a large mesh costs,
+    so nothing is asked or copied here for each of them.
+    """
+    same: dict[str, Any] = {
+        "backend": made_with.backend,
+        "pg_options": made_with.options,
+        "timeout": _timeout(made_with),
+    }
+    if "group_desc" in inspect.signature(dist.new_group).parameters:
+        same["group_desc"] = description
     if keep_order:
-        extra["sort_ranks"] = False
-    group = dist.new_group(
-        list(ranks),
-        backend=made_with.backend,
-        pg_options=made_with.options,
-        timeout=_timeout(made_with),
-        **extra,
-    )
-    return None if group == dist.GroupMember.NON_GROUP_MEMBER else group
+        same["sort_ranks"] = False
+    mine = None
+    for ranks in partition:
+        group = dist.new_group(ranks, **same)
+        if group != dist.GroupMember.NON_GROUP_MEMBER:
+            mine = group
+    return mine
 
 
 def split_world(
-    partition: Sequence[Sequence[int]], made_with: GroupOptions, *, description: str
+    partition: Iterable[list[int]], made_with: GroupOptions, *, description: str
 ) -> ProcessGroup | None:
     """Return this rank's part of the world, made by one split; None outside the partition."""
-    parts = [list(ranks) for ranks in partition]
+    parts = list(partition)
     inside = {rank for ranks in parts for rank in ranks}
     rest = [rank for rank in range(dist.get_world_size()) if rank not in inside]
     if rest:
@@ -135,12 +144,6 @@ def gloo_backends() -> list[Any]:
             if type(backend).__name__ == "ProcessGroupGloo":
                 found.append(backend)
     return found
-
-
-@functools.cache
-def _describes_groups() -> bool:
-    """Return whether `new_group` takes a description, asked once for thousands of groups."""
-    return "group_desc" in inspect.signature(dist.new_group).parameters
 
 
 def _timeout(made_with: GroupOptions) -> timedelta | None:
