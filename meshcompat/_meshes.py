@@ -183,19 +183,16 @@ def relink(mesh: DeviceMesh) -> None:
     if known is not None and known() is not None:
         forget_here()
     _thread.known[value] = weakref.ref(mesh)
-    if view.anchor is not mesh:
+    if view.anchor is mesh:
+        _leave_others(mesh, view)
+    else:
         relink(view.anchor)
         era.link(mesh, view.anchor)
-        # Another thread may have flattened it since this one has seen the root.
-        for name, (_, root_dims) in view.root.published.items():
-            if view.root.flattened[name] is mesh:
-                era.publish_flattened(view.root.mesh, name, mesh, root_dims)
-        return
-    _leave_others(mesh, view)
-    if view.root.mesh is mesh:
-        for name, (_, root_dims) in view.root.published.items():
-            relink(view.root.flattened[name])
-            era.publish_flattened(mesh, name, view.root.flattened[name], root_dims)
+    # What another thread flattened since this one saw the root is new to it.
+    for name, (_, root_dims) in view.root.published.items():
+        flat = view.root.flattened[name]
+        relink(flat)
+        era.publish_flattened(view.root.mesh, name, flat, root_dims)
 
 
 def _leave_others(mesh: DeviceMesh, view: View) -> None:
