@@ -1,0 +1,234 @@
+"""What a look-up does: counted, since counts are the same on a busy machine."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from torch.distributed.device_mesh import DeviceMesh
+
+import meshcompat as mc
+from meshcompat._eras.answers import Answers
+from meshcompat._views import Root
+from meshcompat.testing import fake_world
+from tests import native
+from tests.native_faults import of_a_thread
+
+NAMES = ("dp_replicate", "dp_shard", "cp", "tp")
+HSDP = ("dp_replicate", "dp_shard_cp")
+WORLDS = (64, 1024)
+
+
+def make_mesh(world_size=64):
+    mesh = mc.init_device_mesh("cpu", (2, world_size // 32, 2, 8), mesh_dim_names=NAMES)
+    mc.flatten(mc.get_submesh(mesh, ("dp_shard", "cp")), "dp_shard_cp")
+    return mesh
+
+
+@pytest.fixture
+def mesh():
+    with fake_world(64, 37):
+        yield make_mesh()
+
+
+LOOK_UPS = {
+    "get_flat_mesh": lambda mesh: mc.get_flat_mesh(mesh, "tp"),
+    "get_flat_mesh of a flattened dim": lambda mesh: mc.get_flat_mesh(mesh, "dp_shard_cp"),
+    "get_submesh": lambda mesh: mc.get_submesh(mesh, HSDP),
+    "get_submesh of one name": lambda mesh: mc.get_submesh(mesh, "cp"),
+    "get_root_mesh": mc.get_root_mesh,
+    "get_axis_size": lambda mesh: mc.get_axis_size(mesh, "tp"),
+    "get_axis_size of a flattened dim": lambda mesh: mc.get_axis_size(mesh, "dp_shard_cp"),
+}
+look_ups = pytest.mark.parametrize("look_up", LOOK_UPS.values(), ids=LOOK_UPS)
+of_meshes = pytest.mark.parametrize("look_up", list(LOOK_UPS.values())[:5], ids=list(LOOK_UPS)[:5])
+
+
+def calls_of(look_up, mesh):
+    """Return the Python functions that *look_up* calls, by name."""
+    called = []
+
+    def note(frame, event, _):
+        if event == "call":
+            called.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        look_up(mesh)
+    finally:
+        sys.setprofile(before)
+    return called
+
+
+@look_ups
+@pytest.mark.parametrize("world_size", WORLDS)
+@pytest.mark.parametrize("run", [lambda call: call(), of_a_thread], ids=["here", "in a thread"])
+def test_second_look_up_calls_two_functions(look_up, world_size, run):
+    with fake_world(world_size, 37):
+        mesh = make_mesh(world_size)
+
+        def twice():
+            look_up(mesh)
+            return calls_of(look_up, mesh)
+
+        called = [name for name in run(twice) if name != "<lambda>"]
+
+    assert len(called) == 2
+    assert called[0].startswith("get_")
+    assert called[1] in {"recall", "recall_size"}
+
+
+@look_ups
+def test_first_look_up_does_as_much_in_a_large_world_as_in_a_small_one(look_up):
+    called = []
+    for world_size in WORLDS:
+        with fake_world(world_size, 37):
+            called.append(calls_of(look_up, make_mesh(world_size)))
+
+    assert called[0] == called[1]
+
+
+@look_ups
+def test_second_look_up_makes_no_mesh(look_up, mesh, monkeypatch):
+    made = []
+    constructor = DeviceMesh.__init__
+
+    def note(self, *args, **kwargs):
+        made.append(self)
+        constructor(self, *args, **kwargs)
+
+    monkeypatch.setattr(DeviceMesh, "__init__", note)
+    look_up(mesh)
+    first = len(made)
+    look_up(mesh)
+    of_a_thread(look_up, mesh)
+
+    assert len(made) == first <= 1
+
+
+def retained_by_root(world_size):
+    """Return the bytes of Python objects that a root keeps; tensors are not among them."""
+    with fake_world(world_size, 37):
+        mesh = mc.init_device_mesh("cpu", (8, world_size // 8))
+        Root(mesh)  # what is made once
+        gc.collect()
+        tracemalloc.start()
+        root = Root(mesh)
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert root.size == root.rank_map.numel() == world_size
+    return size
+
+
+def test_root_keeps_one_tensor_that_grows_with_the_world():
+    sizes = [retained_by_root(world_size) for world_size in WORLDS]
+    assert abs(sizes[0] - sizes[1]) < 512  # a list of ranks would take 8 bytes a rank
+
+
+class TestAnswers:
+    def test_are_kept_where_a_view_and_its_root_use_one_name(self, mesh):
+        experts = mc.create_moe_mesh(mesh, ep_shard_size=8, ep_size=8)
+        own = mc.get_flat_mesh(experts, "ep")
+        outside = mc.get_flat_mesh(experts, "ep_shard")
+        with pytest.raises(mc.MeshDimError):
+            mc.get_flat_mesh(mesh, "ep")
+        with pytest.raises(mc.MeshDimError):
+            mc.get_axis_size(outside, "ep")
+
+        flat = mc.flatten(mc.get_submesh(mesh, ("cp", "tp")), "ep")
+
+        assert mc.get_flat_mesh(experts, "ep") is own
+        assert mc.get_axis_size(experts, "ep") == 8
+        assert mc.get_flat_mesh(mesh, "ep") is flat
+        assert mc.get_flat_mesh(outside, "ep") is flat
+        assert mc.get_axis_size(outside, "ep") == 16
+
+    def test_of_a_submesh_by_a_name_of_the_root_cannot_become_another(self, mesh):
+        tp = mc.get_flat_mesh(mesh, "tp")
+        before = mc.get_submesh(tp, "cp"), mc.get_axis_size(tp, "cp")
+        for part in (tp, mesh, mc.get_submesh(mesh, ("dp_shard", "tp"))):
+            with pytest.raises(mc.MeshLayoutError, match="'cp'"):
+                mc.flatten(part, "cp")
+        assert (mc.get_submesh(tp, "cp"), mc.get_axis_size(tp, "cp")) == before
+
+    def test_default_is_not_kept_as_an_answer(self, mesh):
+        assert mc.get_axis_size(mesh, "later", 7) == 7
+        mc.flatten(mc.get_submesh(mesh, ("cp", "tp")), "later")
+        assert mc.get_axis_size(mesh, "later", 7) == 16
+        assert mc.get_axis_size(mesh, "sooner", None) is None
+
+    def test_are_the_same_for_a_name_of_another_type_and_for_a_list(self, mesh):
+        assert mc.get_flat_mesh(mesh, mc.MeshAxisName.TP) is mc.get_flat_mesh(mesh, "tp")
+        assert mc.get_axis_size(mesh, mc.MeshAxisName.CP) == mc.get_axis_size(mesh, "cp") == 2
+        for _ in range(2):
+            assert mc.get_submesh(mesh, list(HSDP)) is mc.get_submesh(mesh, HSDP)
+            assert mc.get_submesh(mesh, (mc.MeshAxisName.CP,)) is mc.get_submesh(mesh, ["cp"])
+
+    def test_of_several_names_are_none_of_one_name(self, mesh):
+        mc.get_submesh(mesh, HSDP)
+        with pytest.raises(mc.MeshDimError):
+            mc.get_flat_mesh(mesh, HSDP)
+        with pytest.raises(mc.MeshDimError):
+            mc.get_axis_size(mesh, HSDP)
+
+    def test_end_with_their_world(self):
+        def refused(look_up):
+            with pytest.raises(mc.MeshLayoutError, match="default process group"):
+                look_up(mesh)
+            return True
+
+        with fake_world(64, 37):
+            mesh = make_mesh()
+            for look_up in LOOK_UPS.values():
+                look_up(mesh)
+        assert all(map(refused, LOOK_UPS.values()))
+        with fake_world(64, 37):
+            assert all(map(refused, LOOK_UPS.values()))
+
+    @pytest.mark.parametrize("is_thread_local", [True, False])
+    def test_keep_no_dead_mesh_alive(self, is_thread_local):
+        class Mesh:
+            pass
+
+        mesh = Mesh()
+        mesh.answers = Answers(weakref.ref(mesh), is_thread_local=is_thread_local)
+        mesh.answers.keep("me", mesh)
+        reference = weakref.ref(mesh)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda mesh: mesh.answers.keep("me", mesh), mesh).result()
+            del mesh
+            thread.submit(gc.collect).result()  # the thread goes on, and has let its first call go
+            assert reference() is None
+
+
+@of_meshes
+def test_torch_knows_the_root_in_every_one_of_many_short_threads(look_up, mesh):
+    """Ids of threads are used again; what torch was told in one that ended is gone."""
+    made = look_up(mesh)
+    is_known = native.root(made) is mesh
+
+    def look():
+        look_up(mesh)
+        look_up(mesh)
+        return native.root(made) is mesh
+
+    assert [of_a_thread(look) for _ in range(20)] == [is_known] * 20
+
+
+def test_name_flattened_later_reaches_a_thread_that_knew_the_root(mesh):
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(mc.get_flat_mesh, mesh, "dp_shard_cp").result()
+        mc.flatten(mc.get_submesh(mesh, ("dp_replicate", "dp_shard")), "dp")
+        is_published = "dp" in native.flattened_names(mesh)
+
+        def look():
+            mc.get_submesh(mesh, ("dp", "tp"))
+            return "dp" in native.flattened_names(mesh)
+
+        assert thread.submit(look).result() is is_published
