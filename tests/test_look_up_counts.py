@@ -9,9 +9,11 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
+from meshcompat import _eras
 from meshcompat._eras.answers import Answers
 from meshcompat._views import Root
 from meshcompat.testing import fake_world
@@ -113,9 +115,11 @@ def test_second_look_up_makes_no_mesh(look_up, mesh, monkeypatch):
 
 def retained_by_root(world_size):
     """Return the bytes of Python objects that a root keeps; tensors are not among them."""
+    make = _eras.primitives().make_root
+    ranks = torch.arange(world_size, dtype=torch.int)
     with fake_world(world_size, 37):
-        mesh = mc.init_device_mesh("cpu", (8, world_size // 8))
-        Root(mesh)  # what is made once
+        Root(make("cpu", ranks, None, keep_order=False))  # what is made once
+        mesh = make("cpu", ranks.reshape(8, -1), None, keep_order=False)
         gc.collect()
         tracemalloc.start()
         root = Root(mesh)
