@@ -48,10 +48,9 @@ def section(name: str) -> tuple[list[str], list[list[str]]]:
     return [name, *figures], body or [[NOT_RUN]]
 
 
-def table(name: str) -> tuple[list[str], list[list[str]]]:
-    """Return a table by its name on the page: `reliability`, or `reliability-<section>`."""
-    _, _, which = name.partition("-")
-    return section(which.replace("-", " ")) if which else summary()
+def table(part: str) -> tuple[list[str], list[list[str]]]:
+    """Return the table of a section of the page, or the one of all releases where *part* is empty."""
+    return section(part.replace("-", " ")) if part else summary()
 
 
 def _cell(sections: dict[str, Any], name: str, figure: str) -> str:

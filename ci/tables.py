@@ -1,15 +1,12 @@
 """Write the generated tables of README.md and docs/, or check with `--check` that they are what is written there.
 
-A table stands between `<!-- table: NAME -->` and `<!-- /table -->`. `support` comes from torch-matrix.toml, `faults`
-from docs/faults.json by way of faults.py, `consumers` and `consumer-limits` from docs/consumers.json by way of
-consumers.py, `reliability` and `reliability-SECTION` from docs/reliability.json by way of reliability_page.py; any other
-NAME comes from ci/tables/NAME.json, which a run wrote:
-{"header": [text, ...], "rows": [[text, ...], ...]}.
+A table stands between `<!-- table: NAME -->` and `<!-- /table -->`; NAME is a kind, or `KIND-PART`.
+`support` comes from torch-matrix.toml, each other kind from what runs recorded in docs/, by way of a module of its own.
 """
 
-import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import consumers
@@ -24,7 +21,11 @@ TABLE = re.compile(
 )
 
 
-def support() -> tuple[list[str], list[list[str]]]:
+Table = tuple[list[str], list[list[str]]]
+"""Header and rows."""
+
+
+def support() -> Table:
     """Return the support matrix: per era the releases and interpreters that are tested, and the module behind it."""
     body = []
     for era in dict.fromkeys(row["era"] for row in rows()):
@@ -55,21 +56,17 @@ def markdown(header: list[str], body: list[list[str]]) -> str:
 
 def table(name: str) -> str:
     """Return the table called *name* as Markdown."""
-    if name == "support":
-        return markdown(*support())
-    if name == "faults":
-        return markdown(*faults.table())
-    if name == "consumers":
-        return markdown(*consumers.table())
-    if name == "consumer-limits":
-        return markdown(*consumers.limits())
-    if name.partition("-")[0] == "reliability":
-        return markdown(*reliability_page.table(name))
-    if name.startswith("performance-"):
-        of_it = performance.TABLES[name.removeprefix("performance-")]
-        return markdown(*of_it(performance.runs()))
-    stored = json.loads((ROOT / "ci" / "tables" / f"{name}.json").read_text(encoding="utf-8"))
-    return markdown(stored["header"], stored["rows"])
+    kind, _, part = name.partition("-")
+    return markdown(*MAKERS[kind](part))
+
+
+MAKERS: dict[str, Callable[[str], Table]] = {
+    "support": lambda _: support(),
+    "faults": lambda _: faults.table(),
+    "consumers": lambda part: consumers.limits() if part == "limits" else consumers.table(),
+    "performance": lambda part: performance.TABLES[part](performance.runs()),
+    "reliability": reliability_page.table,
+}
 
 
 def main(*, check: bool) -> int:

@@ -17,11 +17,6 @@ from tests.known_differences import KNOWN_DIFFERENCES, stale
 TESTS = Path(__file__).parent
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes what consumers did with our meshes."""
-    parser.addoption("--consumers-json", help="write the verdicts of ci/consumers.py to this file")
-
-
 def pytest_report_header() -> str:
     """Say what is tested."""
     era = _eras.era()
@@ -29,8 +24,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long run be cut into parts: the programs of each are numbered."""
+    """Let a long run be cut into parts whose programs are numbered, and consumers be told of."""
     group = parser.getgroup("meshcompat")
+    group.addoption("--consumers-json", help="write the verdicts of ci/consumers.py to this file")
     group.addoption("--programs", type=int, default=2000, help="programs to check where soak runs")
     group.addoption("--first-program", type=int, default=0, help="number of the first of them")
 
