@@ -469,8 +469,8 @@ def digest(stored: Path = STORED) -> str:
 
 
 def stale_pictures(stored: Path = STORED) -> list[Path]:
-    """Return the pictures that do not show the stored figures."""
-    pictures = [stored / f"{name}.svg" for name in PICTURES]
+    """Return the pictures that do not show the stored figures; there are none of no run."""
+    pictures = [stored / f"{name}.svg" for name in PICTURES if runs(stored)]
     return [
         path
         for path in pictures
