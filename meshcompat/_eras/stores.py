@@ -44,7 +44,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     Raises:
         RuntimeError: It took longer; the thread is left to its fate.
     """
-    ended: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
@@ -54,9 +54,10 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        result, error = ended.get(timeout=seconds)
+        answer, error = ended.get(timeout=seconds)
     except queue.Empty:
         raise RuntimeError(f"no answer within {seconds:g} s") from None
     if error is not None:
         raise error
-    return result  # type: ignore[return-value]  (the queue holds one or the other)
+    found: T = answer
+    return found
