@@ -298,6 +298,7 @@ def gathered(meshes):
     return [[2.0 * int(other) for other in meshes[place_in(meshes, rank)[0]]] for rank in range(8)]
 
 
+@MORE
 def test_compiled_functions_over_a_wrong_mesh_are_noticed(pool):
     wrong = FLAT_MESHES(wrong_ranks_of(COMPILED))
     by_rank = pool.run(compiled, lambda: torchs_own(wrong), "closed over", timeout=200)
