@@ -7,7 +7,7 @@ in blocks, and the number of a block is the seed that hypothesis starts from.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -95,10 +95,11 @@ class Drawing:
         self.steps.append(step)
         self.meshes.append(None if expected.errors else expected.commit())
 
-    def mesh(self) -> int:
-        """Draw the number of a mesh, a late one more often."""
+    def mesh(self, at_least: int = 1) -> int:
+        """Draw the number of a mesh, a late one more often, one of several dims if there is one."""
         numbers = [number for number, mesh in enumerate(self.meshes) if mesh is not None]
-        return self.one_of([*numbers, *numbers[-3:]])
+        large = [number for number in numbers if len(self.meshes[number].dims) >= at_least]
+        return self.one_of([*(large or numbers), *(large or numbers)[-3:]])
 
     def name(self, number: int) -> str:
         """Draw a name to look up on a mesh."""
@@ -163,46 +164,57 @@ def permuted(shape, order, ranks) -> list[int]:
 
 def draw_step(drawing: Drawing) -> Step:
     kind = drawing.one_of(KINDS)
-    in_thread = drawing.rarely()
     if kind is InitDeviceMesh:
         return draw_root(drawing, drawing.world_size)
+    number = drawing.mesh(2 if kind in {Flatten, GetSubmesh, GetGroup} else 1)
+    return replace(draw_call(drawing, kind, number), in_thread=drawing.rarely())
+
+
+def draw_call(drawing: Drawing, kind: type[Step], number: int) -> Step:
+    """Draw the arguments of a call on a mesh."""
     if kind is Concatenate:
-        first = drawing.mesh()
-        around = drawing.meshes[first].around
-        alike = [
-            number
-            for number, mesh in enumerate(drawing.meshes)
-            if mesh is not None
-            and (mesh.root is not drawing.meshes[first].root or list(mesh.around) == list(around))
-        ]
-        others = drawing.draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2))
-        return Concatenate((first, *others), in_thread=in_thread)
-    number = drawing.mesh()
-    mesh = drawing.meshes[number]
-    if kind in {GetSubmesh, GetGroup, GetRanks}:
-        return kind(number, drawing.names(number), in_thread=in_thread)
-    if kind in {GetFlatMesh, LookUp}:
-        return kind(number, drawing.name(number), in_thread=in_thread)
-    if kind is GetAllSubmeshes:
-        return kind(
-            number, drawing.name(number), drawing.draw(st.integers(0, 7)), in_thread=in_thread
-        )
-    if kind is WriteAndRead:
-        return kind(number, in_thread=in_thread)
-    share = drawing.draw(st.booleans())
+        return Concatenate((number, *draw_meshes_beside(drawing, number)))
     if kind is Flatten:
-        new = [f"{mesh.names[0]}_flat", *NEW]
-        name = drawing.one_of([None, *new, *new, *mesh.root.flattened, *mesh.root.names])
-        return Flatten(number, name, share, in_thread=in_thread)
+        return draw_flatten(drawing, number)
+    if kind is Unflatten:
+        return draw_unflatten(drawing, number)
+    if kind is WriteAndRead:
+        return kind(number)
+    if kind in {GetSubmesh, GetGroup, GetRanks}:
+        return kind(number, drawing.names(number))
+    which = (drawing.draw(st.integers(0, 7)),) if kind is GetAllSubmeshes else ()
+    return kind(number, drawing.name(number), *which)
+
+
+def draw_meshes_beside(drawing: Drawing, number: int) -> list[int]:
+    """Draw one or two meshes around the same ranks, or of another root."""
+    first = drawing.meshes[number]
+    alike = [
+        other
+        for other, mesh in enumerate(drawing.meshes)
+        if mesh is not None
+        and (mesh.root is not first.root or list(mesh.around) == list(first.around))
+    ]
+    return drawing.draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2))
+
+
+def draw_flatten(drawing: Drawing, number: int) -> Flatten:
+    mesh = drawing.meshes[number]
+    new = [None, f"{mesh.names[0]}_flat", *NEW]
+    name = drawing.one_of([*new, *new, *mesh.root.flattened, *mesh.root.names])
+    return Flatten(number, name, drawing.draw(st.booleans()))
+
+
+def draw_unflatten(drawing: Drawing, number: int) -> Unflatten:
+    mesh = drawing.meshes[number]
     index = drawing.draw(st.integers(0, len(mesh.dims) - 1))
     dim = mesh.dims[index]
     sizes = drawing.factors(dim.lines.size)
-    pool = [*NEW, *NEW, *NAMES]
-    names = tuple(drawing.draw(st.permutations(pool))[: len(sizes)])
+    names = tuple(drawing.draw(st.permutations([*NEW, *NEW, *NAMES]))[: len(sizes)])
     at = drawing.one_of([dim.name, index, index - len(mesh.dims)])
     if drawing.rarely():
         at = drawing.name(number)
-    return Unflatten(number, at, sizes, names, share, in_thread=in_thread)
+    return Unflatten(number, at, sizes, names, drawing.draw(st.booleans()))
 
 
 KINDS = (
