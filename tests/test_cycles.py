@@ -65,7 +65,7 @@ def footprint() -> Footprint:
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return Footprint(
         groups=native.groups(),
-        meshes=sum(isinstance(one, DeviceMesh) for one in gc.get_objects()),
+        meshes=sum(type(one) is DeviceMesh for one in gc.get_objects()),
         threads=int(status.split("Threads:")[1].split()[0]),
         kib=pages * os.sysconf("SC_PAGE_SIZE") / 1024,
     )

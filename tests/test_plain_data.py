@@ -92,6 +92,7 @@ def test_every_release_writes_and_reads_the_same():
     with fake_world(8, RANK):
         mesh = KINDS["beside a flattened dim"](ours())
         assert mc.mesh_to_dict(mesh) == GOLDEN
+        assert pickle.dumps(mesh, 2) == PICKLED
         assert pickle.loads(PICKLED) is mesh  # noqa: S301  (our own bytes)
 
 

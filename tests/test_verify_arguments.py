@@ -61,6 +61,14 @@ def test_arguments_know_a_launcher_by_its_rank():
         ("-n 0", {}, "'0' must be a whole number above 0"),
         ("-n many", {}, "'many' must be a whole number"),
         ("-n 8", TORCHRUN, "the launcher started 4 ranks; leave --world-size out"),
+        (f"-n {2**61 - 1}", {}, "of at most 7 digits"),  # a prime: its factors took for ever
+        ("--shape 10000000,1", {}, "of at most 7 digits"),
+        (
+            "",
+            {**TORCHRUN, "LOCAL_RANK": "9" * 5000},
+            "of at most 7 digits",
+        ),  # more than int() reads
+        ("", {**TORCHRUN, "WORLD_SIZE": "9" * 400}, "of at most 7 digits"),
         ("--timeout 0", {}, "'0' must be seconds, above 0"),
         ("--timeout nan", {}, "'nan' must be seconds"),
         ("--timeout inf", {}, "'inf' must be seconds"),

@@ -27,6 +27,8 @@ exit codes: 0 all is right on all ranks; 1 a sum was wrong, or a rank died, hung
 and the report names it; 2 the arguments do not fit together.
 """
 
+_DIGITS = 7
+"""Longest number of ranks that is taken for one; longer ones would be factorised for ever."""
 _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -123,8 +125,11 @@ def _world_size(environment: Mapping[str, str], refuse: _Refuse) -> int | None:
         )
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"):
         value = environment.get(name, "0")
-        if not value.isdecimal():
-            refuse(f"{name} is {value!r} in the environment, but must be a whole number")
+        if not _is_whole(value):
+            refuse(
+                f"{name} is {value!r} in the environment, but must be a whole number of at most "
+                f"{_DIGITS} digits"
+            )
     rank, world_size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
     if rank >= world_size:
         refuse(f"RANK is {rank}, but must be below WORLD_SIZE, which is {world_size}")
@@ -157,14 +162,21 @@ def _plan(
     return Plan(shape, names)
 
 
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
+
+
 def _joined(parts: tuple[object, ...]) -> str:
     return ",".join(map(str, parts))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        msg = f"{text!r} must be whole numbers above 0 with commas between, such as 2,1,2,1,2"
+    if not all(_is_whole(part.strip()) and int(part) > 0 for part in parts):
+        msg = (
+            f"{text!r} must be whole numbers above 0, of at most {_DIGITS} digits, with commas "
+            f"between, such as 2,1,2,1,2"
+        )
         raise argparse.ArgumentTypeError(msg)
     return tuple(map(int, parts))
 
@@ -178,8 +190,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"{text!r} must be a whole number above 0, the number of ranks"
+    if not _is_whole(text) or int(text) < 1:
+        msg = (
+            f"{text!r} must be a whole number above 0, the number of ranks, of at most {_DIGITS} "
+            f"digits"
+        )
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
