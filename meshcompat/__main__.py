@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from meshcompat.verify import arguments, command
+from meshcompat.verify import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments.add_arguments(verify)
     request = arguments.read(verify, parser.parse_args(argv), os.environ)
+    # What draws the screen takes longer to import than help takes to print.
+    from meshcompat.verify import command  # noqa: PLC0415
+
     try:
         return command.run(request)
     except KeyboardInterrupt:

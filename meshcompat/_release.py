@@ -6,7 +6,6 @@ torch *can do* is asked in `_eras`, because vendor builds carry version strings 
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 import warnings
 
@@ -23,14 +22,18 @@ def installed_torch() -> str:
     torch = sys.modules.get("torch")
     if torch is not None:
         return str(torch.__version__)
-    return importlib.metadata.version("torch")
+    from importlib.metadata import version  # noqa: PLC0415  (a third of our import, seldom needed)
+
+    return version("torch")
 
 
 def own_version() -> str:
     """Return the version of meshcompat; a tree that was never installed has none."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
-        return importlib.metadata.version("meshcompat")
-    except importlib.metadata.PackageNotFoundError:
+        return version("meshcompat")
+    except PackageNotFoundError:
         return "0+unknown"
 
 
