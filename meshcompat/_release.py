@@ -6,10 +6,9 @@ torch *can do* is asked in `_eras`, because vendor builds carry version strings 
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-
-from packaging.version import InvalidVersion, Version
 
 from meshcompat._errors import UnsupportedTorchError, UntestedTorchWarning
 
@@ -39,6 +38,12 @@ def own_version() -> str:
 
 def minor_of(version: str) -> tuple[int, int] | None:
     """Return ``(major, minor)``, or None for a string that is no version at all."""
+    usual = re.match(r"(\d+)\.(\d+)\.\d+(\+[a-z0-9]+)?$", version)
+    if usual is not None:
+        return (int(usual[1]), int(usual[2]))
+    # Others are rare, and this import takes longer than all of our own.
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
     try:
         release = Version(version).release
     except InvalidVersion:
