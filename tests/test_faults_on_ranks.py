@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -17,7 +18,6 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat import _agreement, _groups
-from meshcompat._eras import process_groups
 from meshcompat.testing import GlooPool, RankDied
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
@@ -85,13 +85,14 @@ def hang_between_comparison_and_groups(patch):
 
 
 def die_between_two_groups(patch):
-    first = process_groups.new_group
+    first = dist.new_group
 
+    @functools.wraps(first)
     def make_one(*args, **kwargs):
-        patch.setattr(process_groups, "new_group", die)
+        patch.setattr(dist, "new_group", die)
         return first(*args, **kwargs)
 
-    patch.setattr(process_groups, "new_group", make_one)
+    patch.setattr(dist, "new_group", make_one)
 
 
 FAULTS = {
