@@ -70,7 +70,10 @@ def made_by_all(agreement: Agreement | None) -> Iterator[None]:
         raise MeshMismatchError(
             msg, rank=missing[0], missing=missing, descriptions=described
         ) from error
-    agreement.store.set(mine, MADE)
+    try:
+        agreement.store.set(mine, MADE)
+    except RuntimeError as error:
+        raise _agreement.store_is_gone(error, "the groups were made") from error
 
 
 def _missing(agreement: Agreement, mine: str, error: RuntimeError) -> tuple[int, ...]:

@@ -39,7 +39,8 @@ class Answers:
         self.world = world
         self.meshes: Any = threading.local() if is_thread_local else _OfAllThreads()
         self.sizes: dict[str, int] = {}
-        _given.add(self)
+        with _giving:
+            _given.add(self)
 
     def keep(self, key: Hashable, mesh: DeviceMesh) -> None:
         """Keep the mesh that *key* asks for; in this thread torch knows where it belongs."""
@@ -47,6 +48,8 @@ class Answers:
 
 
 _given: weakref.WeakSet[Answers] = weakref.WeakSet()
+_giving = threading.Lock()
+"""Held while the set grows or is read: a set that grows cannot be read."""
 
 
 def forget_here() -> None:
@@ -54,7 +57,9 @@ def forget_here() -> None:
 
     Rare: two meshes must be equal, and torch take them for parts of different roots.
     """
-    for answers in list(_given):
+    with _giving:
+        given = list(_given)
+    for answers in given:
         answers.meshes.__dict__.pop("known", None)
 
 
