@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import nox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv"
@@ -30,6 +30,10 @@ ROOT = Path(__file__).parent
 PYTHON = "3.11"
 ROWS: dict[str, Row] = {
     row["id"]: row for row in nox.project.load_toml("ci/torch-matrix.toml")["rows"]
+}
+DOWNSTREAM: dict[str, Row] = {
+    f"{row['project']}-{row['torch']}": row
+    for row in nox.project.load_toml("ci/downstream.toml")["rows"]
 }
 EDGE = [name for name, row in ROWS.items() if "edge" in row["tags"]]
 NEWEST = EDGE[-1]
@@ -150,6 +154,23 @@ def bench(session: nox.Session, name: str) -> None:
         session.run("python", "ci/tables.py")
 
 
+@nox.session
+@nox.parametrize(
+    "python,name",
+    [nox.param(ROWS[row["torch"]]["python"], name, id=name) for name, row in DOWNSTREAM.items()],
+)
+def downstream(session: nox.Session, name: str) -> None:
+    """Run another project's wheel against our meshes: one row of ci/downstream.toml, on CPU."""
+    row = DOWNSTREAM[name]
+    torch, project = pinned(ROWS[row["torch"]]), f"{row['project']}=={row['version']}"
+    alone = [project] if "pins" in row else []
+    beside = row.get("pins", [project])
+    with torch_environment(session, [*torch, *beside], "test", alone=alone):
+        tests = f"downstream/test_{row['project'].replace('-', '_')}.py"
+        env = {"MESHCOMPAT_DOWNSTREAM": name, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+        session.run("pytest", tests, *session.posargs, env=env)
+
+
 @nox.session(python=PYTHON)
 def cover(session: nox.Session) -> None:
     """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
@@ -224,8 +245,11 @@ def torch_environment(
     *,
     package: str = "-e.[cli]",
     backend: str = BACKEND,
+    alone: Sequence[str] = (),
 ) -> Iterator[None]:
     """Install a torch, this package and a dependency group for as long as the block runs.
+
+    What is in *alone* comes without its dependencies.
 
     A torch with CUDA libraries takes 5 GB, so that neither environments nor uv's cache may pile up over the rows: the
     cache lies in the environment (hard links: it costs nothing) and both go away, unless nox was told to reuse (`-r`)
@@ -242,6 +266,8 @@ def torch_environment(
     cache = os.environ.get("UV_CACHE_DIR", str(Path(venv.location, "uv-cache")))
     try:
         session.install(*source, *torch, package, "--group", group, env={"UV_CACHE_DIR": cache})
+        if alone:
+            session.install("--no-deps", *alone, env={"UV_CACHE_DIR": cache})
         yield
     finally:
         if not venv.reuse_existing:

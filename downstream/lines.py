@@ -33,6 +33,8 @@ def line(ranks: list[int]) -> Line:
     return Line(ranks, ranks, bits(ranks))
 
 
-def sizes_of(*, pp: int = 1, replicate: int = 1, shard: int = 1, cp: int = 1, tp: int = 1, ep: int = 1) -> Sizes:
+def sizes_of(
+    *, pp: int = 1, replicate: int = 1, shard: int = 1, cp: int = 1, tp: int = 1, ep: int = 1
+) -> Sizes:
     """Return sizes that fill the world, by name."""
     return Sizes(pp, replicate, shard, cp, tp, ep, leaves_dp_out=False)

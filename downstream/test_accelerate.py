@@ -122,7 +122,9 @@ def trained():
     optimizer.step()
     pairs = list(zip(model.parameters(), alone.parameters(), strict=True))
     error = max((ours.full_tensor() - other).abs().max().item() for ours, other in pairs)
-    moved = max((now - old).abs().max().item() for now, old in zip(alone.parameters(), before, strict=True))
+    moved = max(
+        (now - old).abs().max().item() for now, old in zip(alone.parameters(), before, strict=True)
+    )
     return error, moved, pairs[0][0].device_mesh.mesh.tolist()
 
 

@@ -82,7 +82,9 @@ def test_its_registry_has_our_ranks_and_groups(pool, shard, outer, submeshes):
     for rank, (found, data) in enumerate(pool.run(registered, shard, outer)):
         assert set(found) == submeshes
         for names, (grid, groups) in found.items():
-            (mine,) = [part for part in cosets(ranks, *(AXES[name] for name in names)) if rank in part]
+            (mine,) = [
+                part for part in cosets(ranks, *(AXES[name] for name in names)) if rank in part
+            ]
             assert grid == mine.tolist()
             assert groups == [group_of(ranks, name, rank) for name in names]
         assert data == group_of(ranks, "hsdp", rank)

@@ -29,7 +29,10 @@ RENAMED = {"batch": "dp", "fsdp": "dp_shard_cp", "loss": "dp_cp"}
 
 
 def parallel_dims(sizes):
+    from torchtitan.distributed import parallel_dims as module
     from torchtitan.distributed.parallel_dims import ParallelDims
+
+    module.device_type = "cpu"
 
     given = {
         "dp_replicate": sizes.replicate,
@@ -55,7 +58,9 @@ def views_of(dims):
         mesh = dims.build_mesh("cpu")
     except TypeError:
         mesh = dims.build_mesh()
-    joint = {"dp", "dp_cp"} | ({"dp_shard_cp"} if dims.dp_shard_enabled or dims.cp_enabled else set())
+    joint = {"dp", "dp_cp"} | (
+        {"dp_shard_cp"} if dims.dp_shard_enabled or dims.cp_enabled else set()
+    )
     return {name: mesh[name] for name in (*mesh.mesh_dim_names, *sorted(joint))}
 
 
