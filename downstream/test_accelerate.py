@@ -130,5 +130,6 @@ def trained():
 
 def test_a_training_step_on_our_hsdp_mesh_is_that_of_one_process(pool):
     for error, moved, ranks in pool.run(trained):
-        assert error < 1e-9 < 1e-3 < moved
+        assert error < 1e-9
+        assert moved > 1e-3
         assert ranks == [[0, 1, 2, 3], [4, 5, 6, 7]]

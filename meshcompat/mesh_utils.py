@@ -4,6 +4,9 @@ Names and parameters are those of NeMo Automodel's
 ``nemo_automodel.components.distributed.mesh_utils``; the functions are the builders and
 selectors of meshcompat. A framework's own strategy classes, sizes and ``MeshAxisName`` will do:
 a strategy is told by its class name, sizes by their attributes, names by their text.
+
+Flattened meshes are not in torch's own registry: a framework's code that reads
+``_flatten_mapping`` by itself has to ask `meshcompat.get_axis_size` or `get_flat_mesh` instead.
 """
 
 from __future__ import annotations
