@@ -72,7 +72,14 @@ def test_its_functions_are_those_of_meshcompat():
     assert mesh_utils._MeshSpec is mc.MeshSpec
     for name in ("get_submesh", "get_flat_mesh", "get_fsdp_dp_mesh", "create_ring_ulysses_mesh"):
         assert getattr(mesh_utils, name) is getattr(mc, name)
-    for name in ("create_device_meshes", "create_moe_mesh", "init_named_mesh"):
+    for name in (
+        "create_device_meshes",
+        "create_fsdp2_device_mesh",
+        "create_megatron_fsdp_device_mesh",
+        "create_moe_mesh",
+        "init_named_mesh",
+        "register_flattened_axes",
+    ):
         assert getattr(mesh_utils, f"_{name}") is getattr(mc, name)
 
 
