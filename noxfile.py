@@ -163,8 +163,8 @@ def downstream(session: nox.Session, name: str) -> None:
     """Run another project's wheel against our meshes: one row of ci/downstream.toml, on CPU."""
     row = DOWNSTREAM[name]
     torch, project = pinned(ROWS[row["torch"]]), f"{row['project']}=={row['version']}"
-    alone = [project] if "pins" in row else []
-    beside = row.get("pins", [project])
+    alone = [project] if row.get("alone") else []
+    beside = [*row.get("pins", []), *([] if alone else [project])]
     with torch_environment(session, [*torch, *beside], "test", alone=alone):
         tests = f"downstream/test_{row['project'].replace('-', '_')}.py"
         env = {"MESHCOMPAT_DOWNSTREAM": name, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}

@@ -16,10 +16,12 @@ PRELOAD = ("accelerate", "accelerate.utils.fsdp_utils")
 CASES = [
     sizes_of(shard=8),
     sizes_of(replicate=2, shard=4),
-    sizes_of(shard=2, cp=4),
     sizes_of(shard=4, tp=2),
-    sizes_of(replicate=2, shard=2, cp=2),
     sizes_of(replicate=2, shard=2, tp=2),
+]
+CONTEXT_PARALLEL = [
+    sizes_of(shard=2, cp=4),
+    sizes_of(replicate=2, shard=2, cp=2),
     sizes_of(shard=2, cp=2, tp=2),
 ]
 
@@ -50,12 +52,21 @@ def both(sizes):
     )
 
 
-@pytest.mark.parametrize("sizes", CASES, ids=str)
-def test_its_mesh_has_the_ranks_of_ours(pool, sizes):
+def check_meshes(pool, sizes):
     for rank, (theirs, ours, found) in enumerate(pool.run(both, sizes)):
         right = {name: line(expected(sizes, rank)[name]) for name in ours}
         assert set(right) >= {n for n, size in zip(NATIVE, sizes, strict=False) if size > 1}
         assert theirs == ours == found == right
+
+
+@pytest.mark.parametrize("sizes", CASES, ids=str)
+def test_its_mesh_has_the_ranks_of_ours(pool, sizes):
+    check_meshes(pool, sizes)
+
+
+@pytest.mark.parametrize("sizes", CONTEXT_PARALLEL, ids=str)
+def test_its_mesh_with_context_parallelism_has_the_ranks_of_ours(pool, sizes):
+    check_meshes(pool, sizes)
 
 
 def hsdp_mesh():
