@@ -51,7 +51,7 @@ of_meshes = pytest.mark.parametrize("look_up", list(LOOK_UPS.values())[:5], ids=
 
 
 def calls_of(look_up, mesh):
-    """Return the Python functions that *look_up* calls, by name."""
+    """Return the Python functions that *look_up* calls, by name; a collection of garbage calls others."""
     called = []
 
     def note(frame, event, _):
@@ -59,11 +59,14 @@ def calls_of(look_up, mesh):
             called.append(frame.f_code.co_name)
 
     before = sys.getprofile()
+    gc.collect()
+    gc.disable()
     sys.setprofile(note)
     try:
         look_up(mesh)
     finally:
         sys.setprofile(before)
+        gc.enable()
     return called
 
 
