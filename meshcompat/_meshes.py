@@ -98,7 +98,8 @@ def refuse_publish(view: View) -> None:
 def publish_flat(root: Root, name: str) -> None:
     """Write a flattened mesh into torch's registry where torch has one and it is not there."""
     era = _eras.primitives()
-    if era.has_one_root() and name in root.flattened:
+    is_there = name not in root.flattened or name in era.native_flattened(root.mesh)
+    if era.has_one_root() and not is_there:
         era.publish_flattened(root.mesh, name, root.flattened[name], ())
 
 

@@ -5,19 +5,25 @@ Names and parameters are those of NeMo Automodel's
 selectors of meshcompat. A framework's own strategy classes, sizes and ``MeshAxisName`` will do:
 a strategy is told by its class name, sizes by their attributes, names by their text.
 
-Flattened meshes are not in torch's own registry: a framework's code that reads
-``_flatten_mapping`` by itself has to ask `meshcompat.get_axis_size` or `get_flat_mesh` instead.
+Unlike the builders that they call, those of this module write flattened meshes into torch's own
+registry, from 2.10 on: the rest of a framework that moves over by one import looks for them there,
+by ``mesh["dp_cp"]`` or ``_flatten_mapping``. From torch 2.11 to 2.15 DTensor's redistribute of
+uneven shards then returns wrong values, as it does after torch's own flatten:
+https://github.com/pytorch/pytorch/pull/194457. With `meshcompat.create_device_meshes` and its
+parts it does not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from meshcompat import _named_meshes, _strategies
+from meshcompat._lookup import view_of
+from meshcompat._meshes import publish_flat
 from meshcompat._named_meshes import create_moe_mesh as _create_moe_mesh
 from meshcompat._named_meshes import create_ring_ulysses_mesh
-from meshcompat._named_meshes import init_named_mesh as _init_named_mesh
 from meshcompat._named_meshes import mesh_device_type as _mesh_device_type
-from meshcompat._named_meshes import register_flattened_axes as _register_flattened_axes
 from meshcompat._named_meshes import validate_mesh_spec as _validate_mesh_spec
 from meshcompat._parallelism import MeshSpec as _MeshSpec
 from meshcompat._reshape import unflatten as _unflatten
@@ -26,14 +32,9 @@ from meshcompat._sizes import degree as _degree
 from meshcompat._sizes import infer_dp_size as _infer_dp_size
 from meshcompat._sizes import minutes as _minutes
 from meshcompat._sizes import require_size_one as _require_size_one
-from meshcompat._strategies import create_device_meshes as _create_device_meshes
-from meshcompat._strategies import create_fsdp2_device_mesh as _create_fsdp2_device_mesh
-from meshcompat._strategies import (
-    create_megatron_fsdp_device_mesh as _create_megatron_fsdp_device_mesh,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -58,6 +59,49 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
+Made = TypeVar("Made")
+
+
+def _publishing(build: Callable[P, Made]) -> Callable[P, Made]:
+    """Return *build* with what it flattened in torch's own registry too."""
+
+    @functools.wraps(build)
+    def builder(*args: P.args, **kwargs: P.kwargs) -> Made:
+        made = build(*args, **kwargs)
+        root: Any = made[0] if isinstance(made, tuple) else made
+        if root is not None:
+            _publish(root)
+        return made
+
+    return builder
+
+
+_create_device_meshes = _publishing(_strategies.create_device_meshes)
+_create_fsdp2_device_mesh = _publishing(_strategies.create_fsdp2_device_mesh)
+_create_megatron_fsdp_device_mesh = _publishing(_strategies.create_megatron_fsdp_device_mesh)
+_init_named_mesh = _publishing(_named_meshes.init_named_mesh)
+
+
+def _register_flattened_axes(
+    device_mesh: DeviceMesh,
+    flattened_axes: Mapping[str, Sequence[str]],
+    *,
+    timeout_minutes: float | None = None,
+    publish: bool = True,
+) -> None:
+    """Flatten mesh dims under new names: `meshcompat.register_flattened_axes`, published.
+
+    Collective:
+        Yes, where a group is made: all ranks of the world, members of the mesh or not.
+    """
+    _named_meshes.register_flattened_axes(
+        device_mesh, flattened_axes, timeout_minutes=timeout_minutes
+    )
+    if publish:
+        _publish(device_mesh)
+
+
 def _unflatten_compat(
     flat_mesh: DeviceMesh,
     axis: int,
@@ -72,3 +116,9 @@ def _unflatten_compat(
         Yes, at the first such call: all ranks of the world, members of the mesh or not.
     """
     return _unflatten(flat_mesh, axis, sizes, names, timeout=_minutes(timeout_minutes))
+
+
+def _publish(mesh: DeviceMesh) -> None:
+    root = view_of(mesh).root
+    for name in root.flattened:
+        publish_flat(root, name)

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 import meshcompat as mc
-from meshcompat import mesh_utils
+from meshcompat import _eras, mesh_utils
 from meshcompat.testing import each_rank, fake_world, recorded_groups
+from tests import native
 
 SIGNATURES = {
     "_MeshSpec": "shape, axes, flattened_axes=...",
@@ -29,7 +30,7 @@ SIGNATURES = {
     "_init_named_mesh": "spec, *, timeout_minutes=None, ranks=None",
     "_mesh_device_type": "",
     "_register_flattened_axes": (
-        "device_mesh, flattened_axes, *, timeout_minutes=None, publish=False"
+        "device_mesh, flattened_axes, *, timeout_minutes=None, publish=True"
     ),
     "_require_size_one": "strategy_name, size, feature_name",
     "_unflatten_compat": "flat_mesh, axis, sizes, names, *, timeout_minutes=None",
@@ -72,15 +73,70 @@ def test_its_functions_are_those_of_meshcompat():
     assert mesh_utils._MeshSpec is mc.MeshSpec
     for name in ("get_submesh", "get_flat_mesh", "get_fsdp_dp_mesh", "create_ring_ulysses_mesh"):
         assert getattr(mesh_utils, name) is getattr(mc, name)
+    assert mesh_utils._create_moe_mesh is mc.create_moe_mesh
     for name in (
         "create_device_meshes",
         "create_fsdp2_device_mesh",
         "create_megatron_fsdp_device_mesh",
-        "create_moe_mesh",
         "init_named_mesh",
-        "register_flattened_axes",
     ):
-        assert getattr(mesh_utils, f"_{name}") is getattr(mc, name)
+        assert inspect.unwrap(getattr(mesh_utils, f"_{name}")) is getattr(mc, name)
+
+
+SIZES = mc.ParallelismSizes(dp_replicate_size=2, cp_size=2)
+
+
+def registered(**options):
+    mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "cp"))
+    mesh_utils._register_flattened_axes(mesh, {"dp_cp": ("dp", "cp")}, **options)
+    return mesh
+
+
+BUILDERS = {
+    "_create_device_meshes": lambda: mesh_utils._create_device_meshes(
+        mc.FSDP2Config(), SIZES, world_size=8
+    )[0],
+    "_create_fsdp2_device_mesh": lambda: mesh_utils._create_fsdp2_device_mesh(SIZES, world_size=8)[
+        0
+    ],
+    "_create_megatron_fsdp_device_mesh": lambda: mesh_utils._create_megatron_fsdp_device_mesh(
+        mc.ParallelismSizes(cp_size=2), world_size=8
+    ),
+    "_init_named_mesh": lambda: mesh_utils._init_named_mesh(
+        mc.MeshSpec((2, 4), ("dp", "cp"), {"dp_cp": ("dp", "cp")})
+    ),
+    "_register_flattened_axes": registered,
+}
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_torch_finds_what_its_builders_flattened(build):
+    with fake_world(8, rank=3):
+        mesh = build()
+        assert set(native.flattened_names(mesh)) == set(mc.get_flattened_meshes(mesh))
+        assert native.pick(mesh, "dp_cp") == mc.get_flat_mesh(mesh, "dp_cp")
+
+
+def test_what_is_published_stays_as_it_is():
+    with fake_world(8, rank=3):
+        mesh = registered()
+        before = [id(flat) for flat in _eras.primitives().native_flattened(mesh).values()]
+        mesh_utils._register_flattened_axes(mesh, {"dp_cp": ("dp", "cp")})
+        assert [id(flat) for flat in _eras.primitives().native_flattened(mesh).values()] == before
+
+
+def test_what_is_not_to_be_published_is_where_meshcompat_leaves_it():
+    with fake_world(8, rank=3):
+        twin = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "cp"))
+        mc.register_flattened_axes(twin, {"dp_cp": ("dp", "cp")})
+        mesh = registered(publish=False)
+        assert native.flattened_names(mesh) == native.flattened_names(twin)
+
+
+def test_a_strategy_without_meshes_publishes_nothing():
+    with fake_world(8):
+        sizes = mc.ParallelismSizes()
+        assert mesh_utils._create_device_meshes(mc.DDPConfig(), sizes, world_size=8) == (None, None)
 
 
 @pytest.mark.parametrize(
