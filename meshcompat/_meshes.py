@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._eras.answers import forget_here
+from meshcompat._eras.answers import forget_meshes
 from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
 from meshcompat._views import View, making, remember, remembered
 
@@ -177,23 +177,31 @@ def relink(mesh: DeviceMesh) -> None:
     view = remembered(mesh)
     if era.has_one_root() or view is None:
         return
-    value = hash(mesh)
-    known = _thread.known.get(value)
-    if known is not None and known() is mesh:
+    there = _known_here(mesh)
+    if there is mesh:
         return
-    if known is not None and known() is not None:
-        forget_here()
-    _thread.known[value] = weakref.ref(mesh)
+    if there is not None:
+        forget_meshes()
+    _thread.known[hash(mesh)] = weakref.ref(mesh)
     if view.anchor is mesh:
         _leave_others(mesh, view)
     else:
         relink(view.anchor)
         era.link(mesh, view.anchor)
-    # What another thread flattened since this one saw the root is new to it.
-    for name, (_, root_dims) in view.root.published.items():
-        flat = view.root.flattened[name]
-        relink(flat)
-        era.publish_flattened(view.root.mesh, name, flat, root_dims)
+    root = view.root
+    for name, (_, root_dims) in root.published.items():
+        flat = root.flattened[name]
+        # What another thread flattened since this one saw the root is new to it.
+        if view.anchor is root.mesh or mesh is flat:
+            if _known_here(flat) is None:
+                relink(flat)
+            era.publish_flattened(root.mesh, name, flat, root_dims)
+
+
+def _known_here(mesh: DeviceMesh) -> DeviceMesh | None:
+    """Return the mesh that torch's tables know in this thread: of equal ones the last."""
+    known = _thread.known.get(hash(mesh))
+    return None if known is None else known()
 
 
 def _leave_others(mesh: DeviceMesh, view: View) -> None:

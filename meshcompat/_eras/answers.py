@@ -8,12 +8,12 @@ is now is read where torch keeps it: every function around it would cost more th
 from __future__ import annotations
 
 import threading
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.distributed import distributed_c10d
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Hashable
 
     from torch.distributed import ProcessGroup
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _OfAllThreads:
-    known: dict[Hashable, DeviceMesh]
+    known: dict[object, dict[Hashable, DeviceMesh]]
 
 
 class Answers:
@@ -32,42 +32,37 @@ class Answers:
     kept, and errors, which a later `flatten` can turn into answers, are not.
     """
 
-    __slots__ = ("__weakref__", "meshes", "sizes", "world")
+    __slots__ = ("meshes", "sizes", "world")
+
+    epoch: ClassVar[object] = object()
+    """Ends where torch's tables put a mesh in the place of an equal one; see `forget_meshes`."""
 
     def __init__(self, world: weakref.ref[ProcessGroup], *, is_thread_local: bool) -> None:
         """*world* is the default process group that the mesh lives in."""
         self.world = world
         self.meshes: Any = threading.local() if is_thread_local else _OfAllThreads()
         self.sizes: dict[str, int] = {}
-        with _giving:
-            _given.add(self)
 
     def keep(self, key: Hashable, mesh: DeviceMesh) -> None:
         """Keep the mesh that *key* asks for; in this thread torch knows where it belongs."""
-        self.meshes.__dict__.setdefault("known", {})[key] = mesh
+        known = self.meshes.__dict__.get("known", {})
+        now = self.epoch
+        self.meshes.known = {now: {**known.get(now, {}), key: mesh}}
 
 
-_given: weakref.WeakSet[Answers] = weakref.WeakSet()
-_giving = threading.Lock()
-"""Held while the set grows or is read: a set that grows cannot be read."""
-
-
-def forget_here() -> None:
-    """Let no mesh be recalled in this thread: torch's tables know an equal one there instead.
+def forget_meshes() -> None:
+    """Let no mesh be recalled that was kept before: torch's tables know an equal one now.
 
     Rare: two meshes must be equal, and torch take them for parts of different roots.
     """
-    with _giving:
-        given = list(_given)
-    for answers in given:
-        answers.meshes.__dict__.pop("known", None)
+    Answers.epoch = object()
 
 
 def recall(mesh: Any, key: Hashable) -> DeviceMesh | None:
     """Return the mesh that was kept under *key*, if it is right here and now."""
     try:
         answers: Answers = mesh._meshcompat.answers
-        found: DeviceMesh = answers.meshes.known[key]
+        found: DeviceMesh = answers.meshes.known[answers.epoch][key]
         # torch: distributed_c10d._world._default_pg, since before 2.2 - pytorch#88330. What
         # stands in for _world in torch's own tests has none: then nothing is recalled.
         world: ProcessGroup | None = distributed_c10d._world._default_pg
