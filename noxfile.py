@@ -188,7 +188,7 @@ def cover(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def wheel(session: nox.Session) -> None:
-    """Build the distributions, install the wheel elsewhere, run the tests against it."""
+    """Build the distributions, install the wheel elsewhere, run the tests without ranks against it."""
     with tempfile.TemporaryDirectory() as scratch:
         session.run("uv", "build", "--quiet", "--out-dir", scratch, external=True)
         (built,) = Path(scratch).glob("*.whl")
@@ -199,7 +199,9 @@ def wheel(session: nox.Session) -> None:
         package = f"meshcompat[cli] @ {built.as_uri()}"
         with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
             session.chdir(elsewhere)
-            session.run("pytest", *SPREAD, "-m", ORDINARY, *session.posargs)
+            session.run(
+                "pytest", *SPREAD, "-m", f"{ORDINARY} and not multiprocess", *session.posargs
+            )
             session.chdir(ROOT)
 
 
