@@ -13,7 +13,7 @@ SUMMARY = {
     "faults survived": ("faults", "survived"),
     "programs checked": ("programs", "programs"),
     "bad inputs tried": ("bad inputs", "bad calls"),
-    "cycles without growth": ("cycles", "cycles"),
+    "cycles of gloo worlds without growth": ("cycles", "gloo worlds"),
     "a comparison of 8 ranks, ms": ("cost", "a comparison alone, ms"),
 }
 """Columns of the first table, and the section and figure that each comes from."""

@@ -130,7 +130,7 @@ def test_all_bad_calls_are_refused_in_one_world(world, figure):
         with pytest.raises(bad.error):
             bad.call(world)
     assert world.asked_for == []
-    figure("bad_input", "bad calls", len(TABLE))
+    figure("bad inputs", "bad calls", len(TABLE))
 
 
 def test_torch_mesh_without_groups_is_refused_where_a_group_is_asked():
