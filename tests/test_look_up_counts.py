@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,23 +51,26 @@ look_ups = pytest.mark.parametrize("look_up", LOOK_UPS.values(), ids=LOOK_UPS)
 of_meshes = pytest.mark.parametrize("look_up", list(LOOK_UPS.values())[:5], ids=list(LOOK_UPS)[:5])
 
 
+OURS = str(Path(mc.__file__).parent)
+
+
 def calls_of(look_up, mesh):
-    """Return the Python functions that *look_up* calls, by name; a collection of garbage calls others."""
+    """Return the functions of meshcompat that *look_up* calls, by name.
+
+    What torch's constructor does beside them is torch's, and grows with the world on 2.10 to 2.12.
+    """
     called = []
 
     def note(frame, event, _):
-        if event == "call":
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
             called.append(frame.f_code.co_name)
 
     before = sys.getprofile()
-    gc.collect()
-    gc.disable()
     sys.setprofile(note)
     try:
         look_up(mesh)
     finally:
         sys.setprofile(before)
-        gc.enable()
     return called
 
 
@@ -81,7 +85,7 @@ def test_second_look_up_calls_two_functions(look_up, world_size, run):
             look_up(mesh)
             return calls_of(look_up, mesh)
 
-        called = [name for name in run(twice) if name != "<lambda>"]
+        called = run(twice)
 
     assert len(called) == 2
     assert called[0].startswith("get_")
