@@ -51,6 +51,12 @@ def minor_of(version: str) -> tuple[int, int] | None:
     return (release[0], release[1] if len(release) > 1 else 0)
 
 
+def is_public(version: str) -> bool:
+    """Return whether this is a release that was tested, and no vendor's or nightly build of it."""
+    usual = re.match(r"(\d+)\.(\d+)\.\d+(\+(cpu|cu\d+|rocm[\d.]+|xpu))?$", version)
+    return usual is not None and OLDEST <= (int(usual[1]), int(usual[2])) <= NEWEST_TESTED
+
+
 def require_floor(version: str) -> None:
     """Raise `UnsupportedTorchError` for a torch older than the oldest supported."""
     minor = minor_of(version)

@@ -203,10 +203,12 @@ def pretend(monkeypatch):
     def pretend(version):
         monkeypatch.setattr(torch, "__version__", version)
         _eras.era.cache_clear()
+        _eras.is_known.cache_clear()
 
     yield pretend
     monkeypatch.undo()
     _eras.era.cache_clear()
+    _eras.is_known.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mc.UntestedTorchWarning)  # where the real one is untested
         _eras.era()
@@ -227,6 +229,27 @@ class TestPretendedTorch:
         pretend(version)
         assert _eras.era() is wanted
         assert_all_is_right()
+
+    @pytest.mark.parametrize(
+        ("version", "is_known"),
+        [
+            ("2.2.2", True),
+            ("2.15.0+cu132", True),
+            ("2.13.1+cpu", True),
+            ("2.9.1+rocm6.4", True),
+            ("2.99.0", False),
+            ("2.1.2+cu121", False),
+            ("2.15.0a0+b558c986e8.nv26.11", False),
+            ("2.15.0.dev20261101+cpu", False),
+            ("2.15.0+vendor", False),
+            ("git-deadbeef", False),
+        ],
+    )
+    def test_is_looked_at_mesh_by_mesh_where_it_is_no_public_release(
+        self, pretend, version, is_known
+    ):
+        pretend(version)
+        assert _eras.is_known() is is_known
 
     def test_without_a_readable_version_warns_and_is_right(self, pretend):
         pretend("git-deadbeef")
@@ -249,8 +272,9 @@ class TestPretendedTorch:
             mc.init_device_mesh("cpu", (8,), mesh_dim_names=("dp",))
 
     @pytest.mark.parametrize("rank", [0, 6], ids=["member", "outside"])
-    def test_whose_submeshes_are_wrong_is_refused(self, monkeypatch, rank):
-        """A wrong mesh is never handed out, whatever a future constructor makes of its arguments."""
+    def test_whose_submeshes_are_wrong_is_refused(self, pretend, monkeypatch, rank):
+        """A wrong mesh is never handed out, whatever an unknown constructor makes of its arguments."""
+        pretend("2.15.0a0+b558c986e8.nv26.11")
         era = _eras.primitives()
         for name in ("make_submesh", "make_outside"):
             monkeypatch.setattr(era, name, wrong(getattr(era, name)))

@@ -49,6 +49,12 @@ def primitives() -> Primitives:
 
 
 @functools.cache
+def is_known() -> bool:
+    """Return whether all that is made on this torch was compared with arithmetic in tests."""
+    return _release.is_public(_release.installed_torch())
+
+
+@functools.cache
 def era() -> Era:
     """Return the era of the torch that is installed, and warn once where it is untested."""
     version = _release.installed_torch()
