@@ -301,7 +301,8 @@ def outcome(step: Step, meshes: list[Mesh | None], raised: Exception | None) -> 
     if any(meshes[source] is None for source in step.inputs):
         return SKIPPED
     expected = step.expect(meshes)
-    errors = expected.errors or (REFUSED if expected.may_refuse and raised else frozenset())
+    is_refused = expected.may_refuse and type(raised) in REFUSED
+    errors = expected.errors or (REFUSED if is_refused else frozenset())
     if errors:
         # Where two things are wrong, the release-independent order of checks decides: one error.
         return Outcome(expected, errors & {type(raised)} or errors, None, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -92,6 +93,7 @@ counts = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.
 @counts
 def test_any_command_line_is_run_or_refused_with_a_message(count, monkeypatch, capsys, figure):
     asked, told = [], []
+    sys.stderr.reconfigure(errors="backslashreplace")  # as that of a process is, and capsys' is not
     monkeypatch.setattr(command, "run", lambda request: asked.append(request) or 0)
 
     def check(line, environment):
