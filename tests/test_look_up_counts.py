@@ -243,3 +243,22 @@ def test_name_flattened_later_reaches_a_thread_that_knew_the_root(mesh):
             return "dp" in native.flattened_names(mesh)
 
         assert thread.submit(look).result() is is_published
+
+
+def test_meshes_of_a_root_keep_no_list_of_all_its_ranks():
+    world_size = 4096
+
+    def kept():
+        mesh = mc.init_device_mesh("cpu", (64, 64), mesh_dim_names=("dp", "tp"))
+        gc.collect()
+        tracemalloc.start()
+        found = [mc.get_flat_mesh(mesh, name) for name in ("dp", "tp")]
+        gc.collect()
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(found) == 2
+        return grown
+
+    with fake_world(world_size, 37):
+        kept()  # what only the first look-up of a process keeps
+        assert kept() < 8 * world_size  # less than one word a rank

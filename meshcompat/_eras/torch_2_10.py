@@ -96,7 +96,7 @@ def make_submesh(
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
     # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10 - pytorch#165555
-    return DeviceMesh(
+    mesh = DeviceMesh(
         root.device_type,
         _layout=_layout(root, dims, names),
         _rank_map=root._rank_map,
@@ -105,6 +105,11 @@ def make_submesh(
         _init_backend=False,
         **_order_of(root),
     )
+    # torch: DeviceMesh._flatten_rank_map, since 2.10 - pytorch#165555. Equal on all meshes of a
+    # root, and as long as the world: one is enough.
+    if hasattr(root, "_flatten_rank_map"):
+        mesh._flatten_rank_map = root._flatten_rank_map
+    return mesh
 
 
 def make_outside(
