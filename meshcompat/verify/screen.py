@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import textwrap
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from meshcompat.verify.report import HEADINGS, LEGEND, NUMBERS
 
-if TYPE_CHECKING:
+try:
     from meshcompat.verify import rich_screen
-    from meshcompat.verify.report import Report
+except ImportError:
+    HAS_RICH = False
+else:
+    HAS_RICH = True
 
-HAS_RICH = importlib.util.find_spec("rich") is not None
-"""Asked without importing it, which takes longer than to print the help."""
+if TYPE_CHECKING:
+    from meshcompat.verify.report import Report
 
 _WIDTH = 79
 
@@ -33,8 +35,6 @@ class NoBar:
 def bar(total: int, text: str, *, is_shown: bool) -> rich_screen.Bar | NoBar:
     """Return a progress bar, which shows only on a terminal with rich."""
     if is_shown and HAS_RICH and sys.stderr.isatty():
-        from meshcompat.verify import rich_screen  # noqa: PLC0415  (imports rich)
-
         return rich_screen.Bar(total, text)
     return NoBar()
 
@@ -44,8 +44,6 @@ def show(report: Report, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
     elif HAS_RICH and sys.stdout.isatty():
-        from meshcompat.verify import rich_screen  # noqa: PLC0415  (imports rich)
-
         rich_screen.show(report)
     else:
         sys.stdout.write(_plain(report))
