@@ -108,6 +108,15 @@ def consumers(session: nox.Session, name: str) -> None:
         session.run("pytest", *CONSUMERS, *session.posargs)
 
 
+@nox.session(python=PYTHON)
+def exchange(session: nox.Session) -> None:
+    """Let the edge releases meet: each reads what each other wrote, and two in one world are refused."""
+    with torch_environment(session, pinned(ROWS[NEWEST]), "test"):
+        pythons = [install_beside(session, ROWS[name]) for name in EDGE if name != NEWEST]
+        env = {"MESHCOMPAT_OTHER_PYTHONS": os.pathsep.join(pythons)}
+        session.run("pytest", "tests/test_other_releases.py", *session.posargs, env=env)
+
+
 @nox.session
 @nox.parametrize(
     "python,name",
@@ -257,23 +266,43 @@ def torch_environment(
     cache lies in the environment (hard links: it costs nothing) and both go away, unless nox was told to reuse (`-r`)
     or the caller has a UV_CACHE_DIR.
     """
-    venv = session.virtualenv
-    if not isinstance(venv, nox.virtualenv.VirtualEnv):
-        session.error("needs an environment of its own: do not use --no-venv")
-    source = (
-        ["--torch-backend=cpu"]
-        if backend == "cpu" or (backend == "auto" and cpu_index_answers())
-        else []
-    )
-    cache = os.environ.get("UV_CACHE_DIR", str(Path(venv.location, "uv-cache")))
+    cache = {"UV_CACHE_DIR": cache_of(session)}
     try:
-        session.install(*source, *torch, package, "--group", group, env={"UV_CACHE_DIR": cache})
+        session.install(*sources(backend), *torch, package, "--group", group, env=cache)
         if alone:
-            session.install("--no-deps", *alone, env={"UV_CACHE_DIR": cache})
+            session.install("--no-deps", *alone, env=cache)
         yield
     finally:
-        if not venv.reuse_existing:
-            shutil.rmtree(venv.location, ignore_errors=True)
+        if not environment_of(session).reuse_existing:
+            shutil.rmtree(environment_of(session).location, ignore_errors=True)
+
+
+def install_beside(session: nox.Session, row: Row) -> str:
+    """Install a row of the matrix in an environment inside the session's own, and return its python."""
+    place = Path(environment_of(session).location, "beside", row["id"])
+    python = str(place / "bin" / "python")
+    session.run("uv", "venv", "--quiet", f"--python={row['python']}", str(place), external=True)
+    cache = {"UV_CACHE_DIR": cache_of(session)}
+    session.install(f"--python={python}", *sources(BACKEND), *pinned(row), "-e.", env=cache)
+    return python
+
+
+def sources(backend: str) -> list[str]:
+    """Return what tells uv where the wheels of torch come from."""
+    is_cpu = backend == "cpu" or (backend == "auto" and cpu_index_answers())
+    return ["--torch-backend=cpu"] if is_cpu else []
+
+
+def cache_of(session: nox.Session) -> str:
+    """Return the folder of uv's cache, which lies in the environment unless the caller has one."""
+    return os.environ.get("UV_CACHE_DIR", str(Path(environment_of(session).location, "uv-cache")))
+
+
+def environment_of(session: nox.Session) -> nox.virtualenv.VirtualEnv:
+    """Return the environment of a session, which is its own."""
+    if not isinstance(session.virtualenv, nox.virtualenv.VirtualEnv):
+        session.error("needs an environment of its own: do not use --no-venv")
+    return session.virtualenv
 
 
 @functools.cache
