@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
+from meshcompat._anchors import native_dims
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import native_dims
 from meshcompat._views import Dim, Group, Root, View, remember, remembered
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras, _foreign
+from meshcompat._anchors import relink
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
-from meshcompat._meshes import outside_message, relink
+from meshcompat._meshes import outside_message
 from meshcompat._views import making, remembered
 
 if TYPE_CHECKING:

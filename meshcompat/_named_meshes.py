@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
+from meshcompat._anchors import publish_flat, refuse_publish
 from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_sizes
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
 from meshcompat._lookup import view_of
-from meshcompat._meshes import publish_flat, refuse_publish
 from meshcompat._parallelism import MeshAxisName
 from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
 from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending

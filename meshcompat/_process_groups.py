@@ -8,10 +8,11 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _foreign, _layout
+from meshcompat._anchors import relink
 from meshcompat._arguments import as_device_type, as_name, as_names, as_new_names, as_ranks
 from meshcompat._errors import MeshLayoutError, NotInMeshError
 from meshcompat._lookup import find_flat, get_dim, group_in, view_of
-from meshcompat._meshes import flat_mesh, relink, set_groups
+from meshcompat._meshes import flat_mesh, set_groups
 from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import get_submesh
 from meshcompat._views import Dim, Group, Root, View, making, remember

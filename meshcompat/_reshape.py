@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from meshcompat import _groups, _layout
+from meshcompat._anchors import relink, run_of
 from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._lookup import find_flat, once, view_of
-from meshcompat._meshes import flat_mesh, mesh_of, relink, run_of
+from meshcompat._meshes import flat_mesh, mesh_of
 from meshcompat._views import Dim, making
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _groups, _layout
+from meshcompat._anchors import relink
 from meshcompat._arguments import (
     as_device_type,
     as_group_options,
@@ -21,7 +22,7 @@ from meshcompat._arguments import (
     world_is_fake,
 )
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import relink, set_groups
+from meshcompat._meshes import set_groups
 from meshcompat._views import Dim, Root, View, making, remember
 
 if TYPE_CHECKING:

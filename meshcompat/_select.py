@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcompat import _layout
+from meshcompat._anchors import belongs_to_view
 from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._lookup import find_dim, find_flat, get_dim, once, view_of
-from meshcompat._meshes import belongs_to_view, inert_mesh, mesh_of
+from meshcompat._meshes import inert_mesh, mesh_of
 from meshcompat._views import View
 
 if TYPE_CHECKING:

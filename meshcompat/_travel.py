@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
+from meshcompat._anchors import relink
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import inert_mesh, mesh_of, relink
+from meshcompat._meshes import inert_mesh, mesh_of
 from meshcompat._views import ATTRIBUTE, Dim, Root, View, live_roots, making
 
 if TYPE_CHECKING:

@@ -65,6 +65,12 @@ class Dim(NamedTuple):
     group: Group | None
 
 
+def names_of(dims: Sequence[Dim]) -> tuple[str, ...] | None:
+    """Return the names of mesh dims, or None where one has none."""
+    names = tuple(dim.name for dim in dims if dim.name is not None)
+    return names if len(names) == len(dims) else None
+
+
 class Root:
     """What all meshes of one root share."""
 

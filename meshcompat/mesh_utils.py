@@ -19,8 +19,8 @@ import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from meshcompat import _named_meshes, _strategies
+from meshcompat._anchors import publish_flat
 from meshcompat._lookup import view_of
-from meshcompat._meshes import publish_flat
 from meshcompat._named_meshes import create_moe_mesh as _create_moe_mesh
 from meshcompat._named_meshes import create_ring_ulysses_mesh
 from meshcompat._named_meshes import mesh_device_type as _mesh_device_type

@@ -32,6 +32,11 @@ def performance(_path):
     return importlib.import_module("performance")
 
 
+@pytest.fixture(scope="module")
+def tables(_path):
+    return importlib.import_module("performance_page")
+
+
 def timed(topic, seconds, **about):
     return {
         "topic": topic,
@@ -109,20 +114,20 @@ def stored(tmp_path):
         (5.2391, "5.24 s"),
     ],
 )
-def test_a_time_is_told_with_its_unit(performance, seconds, words):
-    assert performance.told(seconds) == words
+def test_a_time_is_told_with_its_unit(tables, seconds, words):
+    assert tables.told(seconds) == words
 
 
-def test_a_large_number_is_told_with_three_digits(performance):
-    assert performance.digits(267_812.0) == "268,000"
+def test_a_large_number_is_told_with_three_digits(tables):
+    assert tables.digits(267_812.0) == "268,000"
 
 
 def test_releases_come_in_their_order(performance, stored):
     assert [run.release for run in performance.runs(stored)] == ["2.9.1", "2.10.0"]
 
 
-def test_look_ups_are_told_by_release_and_world(performance, stored):
-    header, body = performance.of_lookups(performance.runs(stored))
+def test_look_ups_are_told_by_release_and_world(performance, tables, stored):
+    header, body = tables.of_lookups(performance.runs(stored))
     assert [line[:2] for line in body] == [
         ["2.9.1", "64"],
         ["2.9.1", "16,384"],
@@ -134,21 +139,21 @@ def test_look_ups_are_told_by_release_and_world(performance, stored):
     assert len(header) == len(body[1])
 
 
-def test_groups_are_told_once_where_releases_agree(performance):
+def test_groups_are_told_once_where_releases_agree(performance, tables):
     older, newer = made_up("2.9.1"), made_up("2.10.0")
     older["rows"] = json.loads(json.dumps(newer["rows"]))
     (changed,) = (row for row in older["rows"] if row.get("project") == "titan")
     changed["counts"]["torch"]["groups"] = 13
     measured = [performance.Run(run["run"], run["rows"]) for run in (older, newer)]
-    _, body = performance.of_groups(measured)
+    _, body = tables.of_groups(measured)
     assert body == [
         ["titan", "2 x 8", "13 (2.9.1), 9 (2.10.0)", "5", "5", "7", "5", "80", "50"],
         ["giant", "2 x 8", "4", "4", "3", "7", "3", "80", "50"],
     ]
 
 
-def test_aims_that_were_missed_stand_out(performance, stored):
-    header, body = performance.of_targets(performance.runs(stored))
+def test_aims_that_were_missed_stand_out(performance, tables, stored):
+    header, body = tables.of_targets(performance.runs(stored))
     assert header == ["aim", "2.9.1", "2.10.0"]
     reached = {words: cells for words, *cells in body}
     assert [cells for words, cells in reached.items() if "0.3 µs" in words] == [
@@ -175,8 +180,8 @@ def test_aims_that_were_missed_stand_out(performance, stored):
     ]
 
 
-def test_every_table_can_be_written(performance, stored):
-    for write in performance.TABLES.values():
+def test_every_table_can_be_written(performance, tables, stored):
+    for write in tables.TABLES.values():
         header, body = write(performance.runs(stored))
         assert body
         assert all(len(line) == len(header) for line in body)
@@ -188,9 +193,9 @@ def test_a_run_that_lacks_something_is_named(performance):
         run.find("verify")
 
 
-def test_the_page_shows_every_table_and_picture(performance):
+def test_the_page_shows_every_table_and_picture(performance, tables):
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-    for name in performance.TABLES:
+    for name in tables.TABLES:
         assert page.count(f"<!-- table: performance-{name} -->") == 1
     for name in performance.PICTURES:
         assert f"](performance/{name}.svg)" in page

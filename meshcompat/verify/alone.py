@@ -14,9 +14,10 @@ import threading
 import time
 from multiprocessing import connection, forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from meshcompat.verify.roll import Result, Roll
+from meshcompat.verify.task import BEAT, Task
 from meshcompat.verify.words import end_text, one_line
 
 if TYPE_CHECKING:
@@ -30,24 +31,10 @@ if TYPE_CHECKING:
 SETTLING = 2.0
 """Seconds from the first trouble to the verdict: other ranks' news, and signs of life, come in."""
 
-BEAT = 0.25
-"""Seconds between a rank's signs of life."""
-
 ALLOWANCE = 0.5
 """Seconds that ranks have to say themselves that they waited for too long."""
 
 _LEAVING = 5.0
-
-
-class Task(NamedTuple):
-    """What the process of one rank is given."""
-
-    rank: int
-    plan: Plan
-    timeout: float
-    reduce: Reduce | None
-    pipe: Connection
-    log: Path
 
 
 def verify(

@@ -13,14 +13,14 @@ import torch
 import torch.distributed as dist
 
 from meshcompat.verify import checks
-from meshcompat.verify.alone import BEAT
 from meshcompat.verify.stores import open_store
+from meshcompat.verify.task import BEAT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from meshcompat.verify.alone import Task
     from meshcompat.verify.roll import Result
+    from meshcompat.verify.task import Task
 
 
 def main(task: Task) -> None:

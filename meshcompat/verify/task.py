@@ -1,0 +1,26 @@
+"""What the process of one rank is given by the one that started it, and how often it is heard of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from meshcompat.verify.checks import Reduce
+    from meshcompat.verify.plan import Plan
+
+BEAT = 0.25
+"""Seconds between a rank's signs of life."""
+
+
+class Task(NamedTuple):
+    """What the process of one rank is given."""
+
+    rank: int
+    plan: Plan
+    timeout: float
+    reduce: Reduce | None
+    pipe: Connection
+    log: Path
