@@ -21,6 +21,7 @@ import torch.distributed as dist
 
 from meshcompat._eras import process_groups, stores
 from meshcompat._errors import MeshMismatchError
+from meshcompat._waiting import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,7 +98,7 @@ def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> 
     asked = describe()
     try:
         bound = (limit + GRACE + SLACK).total_seconds()
-        keys, verdict = stores.within(bound, lambda: _compare(store, asked, limit))
+        keys, verdict = within(bound, lambda: _compare(store, asked, limit))
     except RuntimeError as error:
         raise store_is_gone(error, "nothing was made") from error
     if verdict is not None:

@@ -6,6 +6,7 @@ a key of this rank's own ranks would let ranks decide differently, and hang.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshcompat._layout import Axes
+    from meshcompat._making import Maker
     from meshcompat._views import Root
 
 
@@ -54,10 +56,10 @@ def serve(
     if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
         timeout = dims[0][2].timeout
         agreement = _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
-    with _making.made_by_all(agreement):
+    with _making.made_by_all(agreement) as maker:
         return [
             find(root, axes, made_with, share=share)
-            or _make(root, name, axes, made_with, share=share)
+            or _make(root, name, axes, made_with, maker, share=share)
             for name, axes, made_with in dims
         ]
 
@@ -93,17 +95,18 @@ def _world(root: Root, axes: Axes) -> Group:
     return _keep(root, Group(axes, GroupOptions(), handle, shareable=True))
 
 
-def _make(root: Root, name: str, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group:
+def _make(
+    root: Root, name: str, axes: Axes, made_with: GroupOptions, maker: Maker, *, share: bool
+) -> Group:
     """Make a group of every coset, in one order on all ranks."""
     ordered = _layout.outermost_first(axes)
-    partition = root.partition(ordered)
-    description = f"mesh_{name}"
+    new: dict[str, Any] = {"made_with": made_with, "description": f"mesh_{name}"}
     if process_groups.splits_world(made_with):
-        mine = process_groups.split_world(partition, made_with, description=description)
+        make = functools.partial(process_groups.split_world, **new)
     else:
-        mine = process_groups.new_groups(
-            partition, made_with, description=description, keep_order=root.keeps_order
-        )
+        make = functools.partial(process_groups.new_groups, **new, keep_order=root.keeps_order)
+    timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
+    mine = maker(make, root.partition(ordered), timeout)
     handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
     # A second factorisation's own communicator serves nobody else, unless it is of size 1.
     shareable = share or not ordered

@@ -1,32 +1,41 @@
 """Ranks that agreed make their groups, and hear which of them did not get that far.
 
 A rank can die or hang between the comparison and the groups. torch then names a key of its store,
-after the timeout, on the ranks that wait for it or for one that waits. So every rank
-puts down that it is done, or that torch gave it up, and whom nothing is heard of is missing.
+after the timeout, on the ranks that wait for it or for one that waits, or waits on for longer than
+that. So every rank puts down that it is done, or that it gave up, and whom nothing is heard of is
+missing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch.distributed as dist
 
 from meshcompat import _agreement
-from meshcompat._eras import stores
+from meshcompat._eras import process_groups, stores
 from meshcompat._errors import MeshMismatchError
+from meshcompat._waiting import within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
 
     from meshcompat._agreement import Agreement
+
+    Partition = Iterable[list[int]]
 
 MADE = '"made"'
 GIVEN_UP = '"given up"'
 
-PATIENCE = 3.0
-"""Seconds that a rank which torch gave up waits to hear the same of the others."""
+MARGIN = 0.5
+"""Seconds beyond its timeout that torch has to give up by itself."""
+
+PATIENCE = 2.5
+"""Seconds that a rank which gave up waits to hear the same of the others."""
 
 PAUSE = 0.2
 
@@ -34,9 +43,24 @@ SLACK = 1.0
 """Seconds more for a store that does not answer at once."""
 
 
+T = TypeVar("T")
+
+
+class Maker(Protocol):
+    """Calls what makes groups of a partition, whose timeout is given."""
+
+    def __call__(
+        self, make: Callable[[Partition], T], partition: Partition, timeout: timedelta
+    ) -> T:
+        """Return what *make* returns."""
+
+
 @contextlib.contextmanager
-def made_by_all(agreement: Agreement | None) -> Iterator[None]:
+def made_by_all(agreement: Agreement | None) -> Iterator[Maker]:
     """Make in this block what was agreed on; where torch fails, say which ranks are missing.
+
+    Yields:
+        What to make groups with: it gives up soon after the timeout, also where torch waits on.
 
     Args:
         agreement: What the ranks agreed on; None where they did not compare: torch's own error
@@ -50,11 +74,11 @@ def made_by_all(agreement: Agreement | None) -> Iterator[None]:
         Yes, as the block is. A rank does one store operation; where torch fails, several.
     """
     if agreement is None:
-        yield
+        yield _make
         return
     mine = agreement.keys.of(dist.get_rank())
     try:
-        yield
+        yield _make_in_time
     except RuntimeError as error:
         missing = _missing(agreement, mine, error)
         if not missing:
@@ -63,7 +87,7 @@ def made_by_all(agreement: Agreement | None) -> Iterator[None]:
         msg = (
             f"rank {ranks} had agreed to make process groups, and did not make them with the "
             f"others, who ask for:\n  rank {dist.get_rank()}: {agreement.words}\n"
-            f"Groups are half made: torch gave up with {str(error).strip()!r}. See what rank "
+            f"Groups are half made: {str(error).strip()!r}. See what rank "
             f"{missing[0]} did instead, and start the job again"
         )
         described = {dist.get_rank(): agreement.words}
@@ -76,6 +100,27 @@ def made_by_all(agreement: Agreement | None) -> Iterator[None]:
         raise _agreement.store_is_gone(error, "the groups were made") from error
 
 
+def _make(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:  # noqa: ARG001
+    return make(partition)
+
+
+def _make_in_time(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:
+    """Give up where no group is finished for longer than the timeout, and begin none after that."""
+    has_given_up = threading.Event()
+
+    def until_then() -> Partition:
+        for ranks in partition:
+            if has_given_up.is_set():
+                return
+            yield ranks
+
+    try:
+        bound = timeout.total_seconds() + MARGIN
+        return within(bound, lambda: make(until_then()), process_groups.groups_made)
+    finally:
+        has_given_up.set()
+
+
 def _missing(agreement: Agreement, mine: str, error: RuntimeError) -> tuple[int, ...]:
     """Return the ranks of which nothing is heard; an error that all ranks have leaves none."""
 
@@ -84,7 +129,7 @@ def _missing(agreement: Agreement, mine: str, error: RuntimeError) -> tuple[int,
         return _silent(agreement)
 
     try:
-        return stores.within(PATIENCE + SLACK, ask)
+        return within(PATIENCE + SLACK, ask)
     except RuntimeError:
         raise _agreement.store_is_gone(error, "groups are half made") from error
 

@@ -84,6 +84,10 @@ def hang_between_comparison_and_groups(patch):
     patch.setattr(_groups, "_make", hang)
 
 
+def stop_between_comparison_and_groups(patch):
+    patch.setattr(_groups, "_make", lambda *_, **__: os.kill(os.getpid(), signal.SIGSTOP))
+
+
 def die_between_two_groups(patch):
     first = dist.new_group
 
@@ -95,13 +99,17 @@ def die_between_two_groups(patch):
     patch.setattr(dist, "new_group", make_one)
 
 
+HUNG = "hung between comparison and groups"
+STOPPED = "stopped between comparison and groups"
 FAULTS = {
     "killed before its call": die_before,
     "killed while it waits for the others": die_while_it_waits,
     "killed between comparison and groups": die_between_comparison_and_groups,
     "killed between two groups": die_between_two_groups,
-    "hung between comparison and groups": hang_between_comparison_and_groups,
+    HUNG: hang_between_comparison_and_groups,
+    STOPPED: stop_between_comparison_and_groups,
 }
+KILLS = [fault for fault in FAULTS if "killed" in fault]
 
 
 def call_and_write(path, call):
@@ -143,7 +151,7 @@ def without_those_who_have_all(told, fault):
     return told
 
 
-@pytest.mark.parametrize("case", list(itertools.product(FAULTS, (0, 3))), ids=str)
+@pytest.mark.parametrize("case", list(itertools.product([*KILLS, HUNG], (0, 3))), ids=str)
 def test_the_others_name_the_rank_in_time(pool, launcher, tmp_path, figure, case):
     fault, culprit = case
     with pytest.raises(RankDied):
@@ -161,7 +169,7 @@ def test_the_others_name_the_rank_in_time(pool, launcher, tmp_path, figure, case
     assert pool.run(dist.get_rank) == list(range(WORLD))
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if "killed" in fault])
+@pytest.mark.parametrize("fault", KILLS)
 def test_a_store_that_dies_with_its_rank_is_told_at_once(pool, tmp_path, figure, fault):
     with pytest.raises(RankDied):
         pool.run(meet, str(tmp_path), None, 0, fault)
@@ -172,9 +180,38 @@ def test_a_store_that_dies_with_its_rank_is_told_at_once(pool, tmp_path, figure,
         assert words["kind"] == "MeshMismatchError"
         assert "the store of the default process group is gone" in words["text"]
         assert "rank 0" in words["text"]
-        assert words["seconds"] < ALLOWANCE
+    # Who has the address of a peer waits for that to connect, while the peer knows better.
+    soon = [words for words in told.values() if words["seconds"] < ALLOWANCE]
+    assert soon
+    assert max(words["seconds"] for words in told.values()) < TIMEOUT + ALLOWANCE
     worst = max(words["seconds"] for words in told.values())
     figure("faults", f"rank 0, which has the store, {fault}: s", round(worst, 1))
+    figure("faults", "survived", 1)
+
+
+def test_a_store_that_answers_no_more_while_groups_are_made_is_told_in_time(pool, tmp_path, figure):
+    """torch waits for its answer for ever."""
+    pool.start()
+
+    def kill_when_all_are_told():
+        deadline = time.monotonic() + TIMEOUT + 3 * ALLOWANCE
+        while len(list(tmp_path.iterdir())) < WORLD - 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(pool.pids[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_all_are_told)
+    killer.start()
+    with pytest.raises(RankDied):
+        pool.run(meet, str(tmp_path), None, 0, STOPPED)
+    killer.join()
+    told = told_in(tmp_path)
+    assert set(told) == {1, 2, 3}
+    for words in told.values():
+        assert words["kind"] == "MeshMismatchError"
+        assert "the store of the default process group is gone" in words["text"]
+        assert words["seconds"] < TIMEOUT + ALLOWANCE
+    worst = max(words["seconds"] for words in told.values())
+    figure("faults", f"rank 0, which has the store, {STOPPED}: s", round(worst, 1))
     figure("faults", "survived", 1)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
@@ -68,3 +71,52 @@ def test_a_rank_that_made_its_groups_says_so(store):
 def test_where_ranks_did_not_compare_nothing_is_asked():
     with pytest.raises(RuntimeError, match=TORCH), _making.made_by_all(None):
         raise RuntimeError(TORCH)
+
+
+def count_up(parts, made, *, stand_still_at=None, seconds=0.0):
+    """Make a "group" of every part, slowly, and stand still before one of them."""
+    for part in parts:
+        if part[0] == stand_still_at:
+            GO_ON.wait(10)
+        time.sleep(seconds)
+        made.append(part)
+    return len(made)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    made = []
+    monkeypatch.setattr(_making, "MARGIN", 0.1)
+    monkeypatch.setattr(_making.process_groups, "groups_made", lambda: len(made))
+    GO_ON.clear()
+    return made
+
+
+GO_ON = threading.Event()
+PARTS = [[rank] for rank in range(8)]
+SOON = timedelta(seconds=0.2)
+
+
+def test_torch_may_take_its_time_as_long_as_it_gets_on(store, made):
+    with _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")) as maker:
+        assert maker(lambda parts: count_up(parts, made, seconds=0.1), PARTS, SOON) == 8
+
+
+def test_torch_that_stands_still_is_left_and_makes_no_group_any_more(store, made):
+    for rank in range(7):
+        store.set(KEYS.of(rank), _making.GIVEN_UP)
+    with (
+        pytest.raises(mc.MeshMismatchError, match="rank 7 had agreed") as caught,
+        _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")) as maker,
+    ):
+        maker(lambda parts: count_up(parts, made, stand_still_at=3), PARTS, SOON)
+    assert "no answer within 0.3 s" in str(caught.value)
+    GO_ON.set()
+    time.sleep(0.1)
+    assert made == [[0], [1], [2], [3]]
+
+
+def test_where_ranks_did_not_compare_torch_is_called_as_ever():
+    with _making.made_by_all(None) as maker:
+        here = maker(lambda _: threading.current_thread(), PARTS, SOON)
+    assert here is threading.current_thread()

@@ -48,7 +48,7 @@ def new_groups(
     same: dict[str, Any] = {
         "backend": made_with.backend,
         "pg_options": made_with.options,
-        "timeout": _timeout(made_with),
+        "timeout": timeout_of(made_with),
     }
     if "group_desc" in inspect.signature(dist.new_group).parameters:
         same["group_desc"] = description
@@ -75,7 +75,7 @@ def split_world(
         parts.append(rest)
     group: Any = dist.split_group(
         split_ranks=parts,
-        timeout=_timeout(made_with),
+        timeout=timeout_of(made_with),
         pg_options=made_with.options,
         group_desc=description,
     )
@@ -96,6 +96,20 @@ def splits_world(made_with: GroupOptions) -> bool:
     # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
     bound: str = world._get_backend(torch.device("cuda")).name()
     return made_with.backend in {None, bound}
+
+
+def timeout_of(made_with: GroupOptions) -> timedelta | None:
+    """Return the timeout to pass: what the call gives, else the options, else the default group.
+
+    torch takes its own default where none is passed, also over that in the options: see
+    pytorch#119574. Backends of the default group that differ have their own defaults: None.
+    """
+    if made_with.timeout is not None:
+        return made_with.timeout
+    # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
+    timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
+    inherited = set(_timeouts_of_the_world())
+    return timeout or (inherited.pop() if len(inherited) == 1 else None)
 
 
 def default_timeout() -> timedelta:
@@ -144,17 +158,3 @@ def gloo_backends() -> list[Any]:
             if type(backend).__name__ == "ProcessGroupGloo":
                 found.append(backend)
     return found
-
-
-def _timeout(made_with: GroupOptions) -> timedelta | None:
-    """Return the timeout to pass: what the call gives, else the options, else the default group.
-
-    torch takes its own default where none is passed, also over that in the options: see
-    pytorch#119574. Backends of the default group that differ have their own defaults: None.
-    """
-    if made_with.timeout is not None:
-        return made_with.timeout
-    # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
-    timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
-    inherited = set(_timeouts_of_the_world())
-    return timeout or (inherited.pop() if len(inherited) == 1 else None)
