@@ -144,7 +144,8 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         meshes: Meshes of one root whose dims do not overlap.
 
     Returns:
-        A mesh whose dims are those of the first mesh, then of the second, and so on.
+        A mesh whose dims are those of the first mesh, then of the second, and so on; it has the
+        ranks of the first mesh, which need not be around this rank.
 
     Raises:
         MeshLayoutError: No mesh, meshes of different roots, repeated names, or dims that

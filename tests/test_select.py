@@ -471,3 +471,11 @@ def test_a_mesh_of_other_ranks_leads_back_to_this_one():
 
         assert mc.get_submesh(elsewhere, "dp") is mc.get_submesh(mesh, "dp")
         assert mc.get_all_submeshes(mesh, "tp")[0] is elsewhere
+
+
+def test_a_concatenated_mesh_has_the_ranks_of_the_first_one():
+    with fake_world(8, rank=5):
+        mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
+        elsewhere, dp = mc.get_all_submeshes(mesh, "tp")[0], mc.get_submesh(mesh, "dp")
+        assert mc.concatenate([elsewhere, dp]).mesh.tolist() == [[0, 2], [1, 3]]
+        assert mc.concatenate([dp, elsewhere]).mesh.tolist() == [[4, 5], [6, 7]]
