@@ -38,9 +38,9 @@ def own_version() -> str:
 
 def minor_of(version: str) -> tuple[int, int] | None:
     """Return ``(major, minor)``, or None for a string that is no version at all."""
-    usual = re.match(r"(\d+)\.(\d+)\.\d+(\+[a-z0-9]+)?$", version)
+    usual = _usual(version)
     if usual is not None:
-        return (int(usual[1]), int(usual[2]))
+        return usual[0]
     # Others are rare, and this import takes longer than all of our own.
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415
 
@@ -53,8 +53,16 @@ def minor_of(version: str) -> tuple[int, int] | None:
 
 def is_public(version: str) -> bool:
     """Return whether this is a release that was tested, and no vendor's or nightly build of it."""
-    usual = re.match(r"(\d+)\.(\d+)\.\d+(\+(cpu|cu\d+|rocm[\d.]+|xpu))?$", version)
-    return usual is not None and OLDEST <= (int(usual[1]), int(usual[2])) <= NEWEST_TESTED
+    usual = _usual(version)
+    if usual is None or not OLDEST <= usual[0] <= NEWEST_TESTED:
+        return False
+    return re.fullmatch(r"|cpu|cu\d+|rocm[\d.]+|xpu", usual[1]) is not None
+
+
+def _usual(version: str) -> tuple[tuple[int, int], str] | None:
+    """Return minor and kind of build, or None for a string that is more than three numbers and a build."""
+    found = re.fullmatch(r"(\d+)\.(\d+)\.\d+(?:\+([a-z\d.]+))?", version)
+    return None if found is None else ((int(found[1]), int(found[2])), found[3] or "")
 
 
 def require_floor(version: str) -> None:
