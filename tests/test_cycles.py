@@ -20,7 +20,6 @@ from tests.native_faults import of_a_thread
 CYCLES = 200
 SETTLED = 100
 """Cycles after which what is made once, at first use, has been made."""
-WINDOW = 20
 TOLERANCE = 8.0
 """KiB of resident memory by which a cycle may grow more than one of torch alone does."""
 
@@ -92,15 +91,10 @@ def in_gloo_worlds(make) -> list[list[Footprint]]:
     return [list(rank) for rank in zip(*cycles, strict=True)]
 
 
-def growth(found: list[Footprint]) -> float:
-    """Return the KiB that memory grows by per cycle: the slope of a line through the later ones."""
-    kib = [one.kib for one in found[SETTLED:]]
-    return float(np.polyfit(range(len(kib)), kib, 1)[0])
-
-
-def fewest_threads(found: list[Footprint]) -> int:
-    """Return the least of several cycles: gloo's threads of the last world take their time to end."""
-    return min(one.threads for one in found)
+def growth(found: list[Footprint], what: str = "kib") -> float:
+    """Return by how much a process grows per cycle: the slope of a line through the later ones."""
+    later = [getattr(one, what) for one in found[SETTLED:]]
+    return float(np.polyfit(range(len(later)), later, 1)[0])
 
 
 @pytest.mark.soak
@@ -113,7 +107,8 @@ def test_cycles_of_worlds_leave_nothing_behind(worlds, figure, request):
     for found in ranks:
         settled, last = found[SETTLED], found[-1]
         assert (last.groups, last.meshes) == (1, settled.meshes)
-        assert fewest_threads(found[-WINDOW:]) <= fewest_threads(found[SETTLED:][:WINDOW])
+        # Up to 2.9 gloo's threads of the last world take their time to end: a line through many.
+        assert growth(found, "threads") < 0.1
     ours = [growth(found) for found in ranks]
     assert max(ours) <= max(torchs) + TOLERANCE
     kind = request.node.callspec.id
@@ -121,7 +116,7 @@ def test_cycles_of_worlds_leave_nothing_behind(worlds, figure, request):
     for name in ("groups", "meshes"):
         figure("cycles", f"{kind}: {name} at first", str(getattr(ranks[0][1], name)))
         figure("cycles", f"{kind}: {name} in the end", str(getattr(ranks[0][-1], name)))
-    for when, some in (("at first", ranks[0][:WINDOW]), ("in the end", ranks[0][-WINDOW:])):
-        figure("cycles", f"{kind}: threads {when}", str(fewest_threads(some)))
+    threads = max(growth(found, "threads") for found in ranks)
+    figure("cycles", f"{kind}: threads per cycle", round(threads, 2) + 0.0)  # no "-0.0"
     figure("cycles", f"{kind}: KiB per cycle", round(max(ours), 2))
     figure("cycles", f"{kind}: KiB per cycle of torch alone", round(max(torchs), 2))
