@@ -97,6 +97,10 @@ def growth(found: list[Footprint], what: str = "kib") -> float:
     return float(np.polyfit(range(len(later)), later, 1)[0])
 
 
+def two_places(value: float) -> float:
+    return round(value, 2) + 0.0  # which is never -0.0
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("worlds", [in_fake_worlds, in_gloo_worlds], ids=["fake", "gloo"])
@@ -117,6 +121,6 @@ def test_cycles_of_worlds_leave_nothing_behind(worlds, figure, request):
         figure("cycles", f"{kind}: {name} at first", str(getattr(ranks[0][1], name)))
         figure("cycles", f"{kind}: {name} in the end", str(getattr(ranks[0][-1], name)))
     threads = max(growth(found, "threads") for found in ranks)
-    figure("cycles", f"{kind}: threads per cycle", round(threads, 2) + 0.0)  # no "-0.0"
-    figure("cycles", f"{kind}: KiB per cycle", round(max(ours), 2))
-    figure("cycles", f"{kind}: KiB per cycle of torch alone", round(max(torchs), 2))
+    figure("cycles", f"{kind}: threads per cycle", two_places(threads))
+    figure("cycles", f"{kind}: KiB per cycle", two_places(max(ours)))
+    figure("cycles", f"{kind}: KiB per cycle of torch alone", two_places(max(torchs)))
