@@ -4,8 +4,10 @@ torch's own timeouts do not cover every wait. Of a TCPStore's operations only `w
 releases: the others wait for an answer for as long as the kernel believes in the connection, a
 quarter of an hour where the host of the store is cut off, and for ever where its process is
 stopped. gloo waits five times its timeout for a peer that left its address and died before it
-connected (20 s at a timeout of 4 s, seen with torch 2.10): Pair::waitUntilConnected in
-https://github.com/pytorch/gloo/blob/main/gloo/transport/tcp/pair.cc. So another thread makes the call.
+connected (20 s at a timeout of 4 s, seen with torch 2.10), in Pair::waitUntilConnected:
+https://github.com/pytorch/gloo/blob/main/gloo/transport/tcp/pair.cc
+
+So another thread makes the call.
 """
 
 from __future__ import annotations
