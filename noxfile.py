@@ -266,6 +266,7 @@ def torch_environment(
     cache lies in the environment (hard links: it costs nothing) and both go away, unless nox was told to reuse (`-r`)
     or the caller has a UV_CACHE_DIR.
     """
+    venv = environment_of(session)
     cache = {"UV_CACHE_DIR": cache_of(session)}
     try:
         session.install(*sources(backend), *torch, package, "--group", group, env=cache)
@@ -273,8 +274,8 @@ def torch_environment(
             session.install("--no-deps", *alone, env=cache)
         yield
     finally:
-        if not environment_of(session).reuse_existing:
-            shutil.rmtree(environment_of(session).location, ignore_errors=True)
+        if not venv.reuse_existing:
+            shutil.rmtree(venv.location, ignore_errors=True)
 
 
 def install_beside(session: nox.Session, row: Row) -> str:
