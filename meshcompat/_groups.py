@@ -18,10 +18,11 @@ from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._views import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from torch.distributed import ProcessGroup
 
     from meshcompat._layout import Axes
-    from meshcompat._making import Maker
     from meshcompat._views import Root
 
 
@@ -56,10 +57,11 @@ def serve(
     if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
         timeout = dims[0][2].timeout
         agreement = _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
-    with _making.made_by_all(agreement) as maker:
+    is_compared = agreement is not None
+    with _making.made_by_all(agreement):
         return [
             find(root, axes, made_with, share=share)
-            or _make(root, name, axes, made_with, maker, share=share)
+            or _make(root, name, axes, made_with, share=share, is_compared=is_compared)
             for name, axes, made_with in dims
         ]
 
@@ -96,17 +98,28 @@ def _world(root: Root, axes: Axes) -> Group:
 
 
 def _make(
-    root: Root, name: str, axes: Axes, made_with: GroupOptions, maker: Maker, *, share: bool
+    root: Root,
+    name: str,
+    axes: Axes,
+    made_with: GroupOptions,
+    *,
+    share: bool,
+    is_compared: bool,
 ) -> Group:
-    """Make a group of every coset, in one order on all ranks."""
+    """Make a group of every coset, in one order on all ranks; in time where they compared."""
     ordered = _layout.outermost_first(axes)
     new: dict[str, Any] = {"made_with": made_with, "description": f"mesh_{name}"}
+    make: Callable[[Iterable[list[int]]], ProcessGroup | None]
     if process_groups.splits_world(made_with):
         make = functools.partial(process_groups.split_world, **new)
     else:
         make = functools.partial(process_groups.new_groups, **new, keep_order=root.keeps_order)
-    timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
-    mine = maker(make, root.partition(ordered), timeout)
+    partition = root.partition(ordered)
+    if is_compared:
+        timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
+        mine = _making.in_time(make, partition, timeout)
+    else:
+        mine = make(partition)
     handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
     # A second factorisation's own communicator serves nobody else, unless it is of size 1.
     shareable = share or not ordered

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
 
@@ -42,25 +42,12 @@ PAUSE = 0.2
 SLACK = 1.0
 """Seconds more for a store that does not answer at once."""
 
-
 T = TypeVar("T")
 
 
-class Maker(Protocol):
-    """Calls what makes groups of a partition, whose timeout is given."""
-
-    def __call__(
-        self, make: Callable[[Partition], T], partition: Partition, timeout: timedelta
-    ) -> T:
-        """Return what *make* returns."""
-
-
 @contextlib.contextmanager
-def made_by_all(agreement: Agreement | None) -> Iterator[Maker]:
+def made_by_all(agreement: Agreement | None) -> Iterator[None]:
     """Make in this block what was agreed on; where torch fails, say which ranks are missing.
-
-    Yields:
-        What to make groups with: it gives up soon after the timeout, also where torch waits on.
 
     Args:
         agreement: What the ranks agreed on; None where they did not compare: torch's own error
@@ -74,11 +61,11 @@ def made_by_all(agreement: Agreement | None) -> Iterator[Maker]:
         Yes, as the block is. A rank does one store operation; where torch fails, several.
     """
     if agreement is None:
-        yield _make
+        yield
         return
     mine = agreement.keys.of(dist.get_rank())
     try:
-        yield _make_in_time
+        yield
     except RuntimeError as error:
         missing = _missing(agreement, mine, error)
         if not missing:
@@ -100,12 +87,14 @@ def made_by_all(agreement: Agreement | None) -> Iterator[Maker]:
         raise _agreement.store_is_gone(error, "the groups were made") from error
 
 
-def _make(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:  # noqa: ARG001
-    return make(partition)
+def in_time(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:
+    """Return what *make* makes of *partition*; give up soon after the timeout, also where torch waits on.
 
+    That is where no group is finished for so long; none is begun after it.
 
-def _make_in_time(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:
-    """Give up where no group is finished for longer than the timeout, and begin none after that."""
+    Raises:
+        RuntimeError: The time is over, or torch failed.
+    """
     has_given_up = threading.Event()
 
     def until_then() -> Partition:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat import _agreement, _making
+from meshcompat._eras import process_groups
 from meshcompat.testing import fake_world
 
 KEYS = _agreement.Keys("meshcompat/0")
@@ -87,7 +88,7 @@ def count_up(parts, made, *, stand_still_at=None, seconds=0.0):
 def made(monkeypatch):
     made = []
     monkeypatch.setattr(_making, "MARGIN", 0.1)
-    monkeypatch.setattr(_making.process_groups, "groups_made", lambda: len(made))
+    monkeypatch.setattr(process_groups, "groups_made", lambda: len(made))
     GO_ON.clear()
     return made
 
@@ -98,8 +99,8 @@ SOON = timedelta(seconds=0.2)
 
 
 def test_torch_may_take_its_time_as_long_as_it_gets_on(store, made):
-    with _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")) as maker:
-        assert maker(lambda parts: count_up(parts, made, seconds=0.1), PARTS, SOON) == 8
+    with _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")):
+        assert _making.in_time(lambda parts: count_up(parts, made, seconds=0.1), PARTS, SOON) == 8
 
 
 def test_torch_that_stands_still_is_left_and_makes_no_group_any_more(store, made):
@@ -107,16 +108,24 @@ def test_torch_that_stands_still_is_left_and_makes_no_group_any_more(store, made
         store.set(KEYS.of(rank), _making.GIVEN_UP)
     with (
         pytest.raises(mc.MeshMismatchError, match="rank 7 had agreed") as caught,
-        _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")) as maker,
+        _making.made_by_all(_agreement.Agreement(store, KEYS, "call flatten")),
     ):
-        maker(lambda parts: count_up(parts, made, stand_still_at=3), PARTS, SOON)
+        _making.in_time(lambda parts: count_up(parts, made, stand_still_at=3), PARTS, SOON)
     assert "no answer within 0.3 s" in str(caught.value)
     GO_ON.set()
     time.sleep(0.1)
     assert made == [[0], [1], [2], [3]]
 
 
-def test_where_ranks_did_not_compare_torch_is_called_as_ever():
-    with _making.made_by_all(None) as maker:
-        here = maker(lambda _: threading.current_thread(), PARTS, SOON)
-    assert here is threading.current_thread()
+def test_where_ranks_did_not_compare_torch_is_called_as_ever(monkeypatch):
+    threads = []
+    make = process_groups.new_groups
+
+    def make_and_tell(*args, **kwargs):
+        threads.append(threading.current_thread())
+        return make(*args, **kwargs)
+
+    monkeypatch.setattr(process_groups, "new_groups", make_and_tell)
+    with fake_world(8, 3):
+        mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+    assert threads == [threading.current_thread()] * 2
