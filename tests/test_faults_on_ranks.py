@@ -180,11 +180,11 @@ def test_a_store_that_dies_with_its_rank_is_told_at_once(pool, tmp_path, figure,
         assert words["kind"] == "MeshMismatchError"
         assert "the store of the default process group is gone" in words["text"]
         assert "rank 0" in words["text"]
-    # Who has the address of a peer waits for that to connect, while the peer knows better.
-    soon = [words for words in told.values() if words["seconds"] < ALLOWANCE]
-    assert soon
-    assert max(words["seconds"] for words in told.values()) < TIMEOUT + ALLOWANCE
-    worst = max(words["seconds"] for words in told.values())
+    seconds = [words["seconds"] for words in told.values()]
+    worst = max(seconds)
+    assert min(seconds) < ALLOWANCE
+    # Among the groups, who has the address of a peer waits for that to connect.
+    assert worst < (TIMEOUT + ALLOWANCE if "groups" in fault else ALLOWANCE)
     figure("faults", f"rank 0, which has the store, {fault}: s", round(worst, 1))
     figure("faults", "survived", 1)
 

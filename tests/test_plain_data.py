@@ -17,6 +17,7 @@ from torch.distributed import device_mesh
 import meshcompat as mc
 from meshcompat.testing import fake_world, recorded_groups
 from tests import native
+from tests.exchange import SAFE
 from tests.small_world import KINDS, RANK, flat_of, ours
 
 
@@ -24,8 +25,7 @@ def through_torch_save(mesh):
     file = io.BytesIO()
     torch.save({"mesh": mesh}, file)
     file.seek(0)
-    allow = hasattr(torch.serialization, "add_safe_globals")
-    return torch.load(file, weights_only=allow)["mesh"]
+    return torch.load(file, **SAFE)["mesh"]
 
 
 WAYS = {
