@@ -57,8 +57,9 @@ def _sum(what: str, known: Value | None, value: Value) -> Value:
         return value
     if isinstance(known, int) and isinstance(value, int):
         return known + value
-    msg = f"{what} is {known!r} in one run and {value!r} in another, and neither is a count"
-    raise ValueError(msg)
+    raise ValueError(
+        f"{what} is {known!r} in one run and {value!r} in another, and neither is a count"
+    )
 
 
 def main(files: list[str]) -> None:

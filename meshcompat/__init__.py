@@ -168,8 +168,7 @@ def __getattr__(name: str) -> object:
             value: object = getattr(importlib.import_module(f"meshcompat.{room}"), name)
             globals()[name] = value
             return value
-    msg = f"module 'meshcompat' has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module 'meshcompat' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -87,12 +87,11 @@ def refuse_publish(view: View) -> None:
         MeshLayoutError: Up to 2.9, its dims do not lie side by side in the root.
     """
     if _eras.primitives().publishes_flattened() and run_of(view.root, view.dims) is None:
-        msg = (
+        raise MeshLayoutError(
             f"mesh dims {view.names} do not lie side by side in the root "
             f"{names_of(view.root.dims)}, and this torch would slice wrong ranks by the name of "
             f"them flattened; leave publish out"
         )
-        raise MeshLayoutError(msg)
 
 
 def publish_flat(root: Root, name: str) -> None:

@@ -24,30 +24,30 @@ def as_names(names: object) -> tuple[str, ...]:
     if isinstance(names, str):
         return (str.__str__(names),)
     if not isinstance(names, (list, tuple)) or not names:
-        msg = (
+        raise MeshLayoutError(
             f"expected a mesh dim name, or a list or tuple of at least one, got {names!r}; "
             f"for example 'dp' or ('dp', 'tp')"
         )
-        raise MeshLayoutError(msg)
     for name in names:
         if not isinstance(name, str):
-            msg = f"unknown mesh dim {name!r} in {names!r}: mesh dims are asked for by name"
-            raise MeshDimError(msg)
+            raise MeshDimError(
+                f"unknown mesh dim {name!r} in {names!r}: mesh dims are asked for by name"
+            )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        msg = f"mesh dim names {names!r} repeat {repeated}; name every mesh dim once"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"mesh dim names {names!r} repeat {repeated}; name every mesh dim once"
+        )
     return tuple(str.__str__(name) for name in names)
 
 
 def as_name(name: object) -> str:
     """Bring one new mesh dim name to a plain string."""
     if not isinstance(name, str) or not name or not _is_encodable(name):
-        msg = (
+        raise MeshLayoutError(
             f"a mesh dim name must be a string of at least one character that UTF-8 can encode, "
             f"got {name!r}; give a name such as 'dp'"
         )
-        raise MeshLayoutError(msg)
     return str.__str__(name)
 
 
@@ -55,15 +55,13 @@ def as_new_names(names: object, count: int) -> tuple[str, ...]:
     """Bring the names of *count* new mesh dims to a tuple."""
     given = (names,) if isinstance(names, str) else names
     if not isinstance(given, (list, tuple)) or len(given) != count:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_dim_names {names!r} must be {count} names, one for each mesh dim; give a "
             f"tuple of {count} strings"
         )
-        raise MeshLayoutError(msg)
     new = tuple(as_name(name) for name in given)
     if len(set(new)) < len(new):
-        msg = f"mesh_dim_names {names!r} repeat a name; name every mesh dim once"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"mesh_dim_names {names!r} repeat a name; name every mesh dim once")
     return new
 
 
@@ -75,8 +73,9 @@ def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
         or not given
         or not all(is_int(size) and size > 0 for size in given)
     ):
-        msg = f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
+        )
     return tuple(map(int, given))
 
 
@@ -86,8 +85,7 @@ def as_list(ranks: object) -> Sequence[Any]:
         return ranks
     given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, AbstractSet)):
-        msg = f"ranks {ranks!r} must be an ordered list of global ranks"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"ranks {ranks!r} must be an ordered list of global ranks")
     return list(given)
 
 
@@ -97,14 +95,15 @@ def as_ranks(ranks: object, count: int, world_size: int) -> Sequence[int]:
     allowed = f"give {count} different ints from 0 to {world_size - 1}"
     ends = found[:: len(found) - 1 or 1] if isinstance(found, range) else found
     if not all(is_int(rank) and 0 <= rank < world_size for rank in ends):
-        msg = f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"ranks {ranks!r} do not all lie in a world of {world_size}; {allowed}"
+        )
     if not isinstance(found, range) and len(set(found)) < len(found):
-        msg = f"ranks {ranks!r} repeat a rank; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"ranks {ranks!r} repeat a rank; {allowed}")
     if len(found) != count:
-        msg = f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
+        )
     return found if isinstance(found, range) else list(map(int, found))
 
 
@@ -119,8 +118,9 @@ def as_timeout(timeout: object) -> timedelta | None:
         except (OverflowError, ValueError):  # NaN is a ValueError
             limit = None
     if not isinstance(limit, timedelta) or limit <= timedelta(0):
-        msg = f"timeout {timeout!r} must be a timedelta or a number of seconds, more than zero"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"timeout {timeout!r} must be a timedelta or a number of seconds, more than zero"
+        )
     return limit
 
 
@@ -128,21 +128,19 @@ def as_device_type(device_type: object) -> str:
     """Return a device type that torch knows and that this machine has."""
     allowed = "give 'cpu', 'cuda' or another device type of torch, without an index"
     if not isinstance(device_type, str):
-        msg = f"device_type {device_type!r} must be a string; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"device_type {device_type!r} must be a string; {allowed}")
     try:
         device = torch.device(device_type)
     except RuntimeError as error:
-        msg = f"torch knows no device_type {device_type!r}; {allowed}"
-        raise MeshLayoutError(msg) from error
+        raise MeshLayoutError(f"torch knows no device_type {device_type!r}; {allowed}") from error
     if ":" in device_type:
-        msg = f"device_type {device_type!r} has an index; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"device_type {device_type!r} has an index; {allowed}")
     module = getattr(torch, device.type, None)
     is_available = getattr(module, "is_available", None)
     if is_available is not None and not is_available() and not world_is_fake():
-        msg = f"device_type {device_type!r} is not available on this machine; {allowed}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"device_type {device_type!r} is not available on this machine; {allowed}"
+        )
     return device.type
 
 
@@ -161,18 +159,16 @@ def as_group_options(
         override = {}
     elif not isinstance(override, Mapping):
         if len(names) != 1:
-            msg = (
+            raise MeshLayoutError(
                 f"backend_override {override!r} does not say which of the mesh dims "
                 f"{tuple(names)} it is for; give a dict from name or index to a backend"
             )
-            raise MeshLayoutError(msg)
         override = {0: override}
     found: dict[int, GroupOptions] = {}
     for key, value in override.items():
         index = _index_of(key, names)
         if index in found:
-            msg = f"backend_override {override!r} names mesh dim {key!r} twice"
-            raise MeshLayoutError(msg)
+            raise MeshLayoutError(f"backend_override {override!r} names mesh dim {key!r} twice")
         backend, options = _as_pair(value)
         found[index] = GroupOptions(_as_backend(backend), _as_options(options, backend), timeout)
     plain = GroupOptions(timeout=timeout)
@@ -194,11 +190,10 @@ def _index_of(key: object, names: Sequence[str | None]) -> int:
         return names.index(key)
     if type(key) is int and 0 <= key < len(names):
         return key
-    msg = (
+    raise MeshDimError(
         f"backend_override names unknown mesh dim {key!r}; the mesh dims are {tuple(names)}, "
         f"by name or by index from 0"
     )
-    raise MeshDimError(msg)
 
 
 def _as_pair(value: object) -> tuple[object, object | None]:
@@ -213,18 +208,16 @@ def _as_options(options: Any, backend: object) -> Any:
     if options is None:
         return None
     if not are_options(options):
-        msg = (
+        raise MeshLayoutError(
             f"backend_override has {options!r} for a mesh dim; give a backend name, a backend's "
             f"options object, or a tuple of both"
         )
-        raise MeshLayoutError(msg)
     name = str(backend or dist.get_backend())
     if options.backend in _known_backends() and options.backend not in _parts(name):
-        msg = (
+        raise MeshLayoutError(
             f"options {options!r} are for backend {options.backend!r}, but the group is one of "
             f"{name!r}; give options of that backend, or a tuple of backend and options"
         )
-        raise MeshLayoutError(msg)
     return options
 
 
@@ -232,23 +225,21 @@ def _as_backend(backend: object) -> str | None:
     if backend is None:
         return None
     if not isinstance(backend, str):
-        msg = f"backend {backend!r} must be a string such as 'gloo' or 'nccl'"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"backend {backend!r} must be a string such as 'gloo' or 'nccl'")
     name = backend.lower()
     known = _known_backends()
     for part in _parts(name):
         if part not in known:
-            msg = f"torch knows no backend {backend!r}; it knows {sorted(known)}"
-            raise MeshLayoutError(msg)
+            raise MeshLayoutError(f"torch knows no backend {backend!r}; it knows {sorted(known)}")
         if world_is_fake() and part != "fake":
-            msg = (
+            raise MeshLayoutError(
                 f"backend {backend!r} cannot be made inside a fake world: torch 2.14 and 2.15 "
                 f"crash there; leave backend_override out, or initialise a real process group"
             )
-            raise MeshLayoutError(msg)
         if not _is_usable(part):
-            msg = f"backend {backend!r} is not available on this machine; leave it out"
-            raise MeshLayoutError(msg)
+            raise MeshLayoutError(
+                f"backend {backend!r} is not available on this machine; leave it out"
+            )
     return None if name == dist.get_backend() else name
 
 

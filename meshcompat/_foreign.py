@@ -75,12 +75,11 @@ def adopt_group(
         found, expected = sorted(found), sorted(expected)
     if group is None or found != expected:
         state = "is gone" if found is None else f"holds ranks {found}"
-        msg = (
+        raise MeshLayoutError(
             f"{mesh!r} has a mesh dim of ranks {expected} whose process group {state}; make "
             f"the mesh again in this world, and select flattened dims with "
             f"meshcompat.get_submesh instead of slicing"
         )
-        raise MeshLayoutError(msg)
     made_with = GroupOptions(backend=backend_of(group))
     record = Group(axes, made_with, handle, shareable=root.covers_world)
     root.groups.append(record)

@@ -144,8 +144,7 @@ def cosets(axes: Axes, total: int) -> Iterator[list[int]]:
     """Yield the positions of every group of a mesh dim: the same list on all ranks."""
     starts = complement(axes, total)
     if starts is None:
-        msg = f"axes {axes} do not tile {total} positions"
-        raise ValueError(msg)
+        raise ValueError(f"axes {axes} do not tile {total} positions")
     steps = offsets(axes)
     for start in offsets(starts):
         yield [start + step for step in steps]

@@ -54,22 +54,19 @@ def view_of(mesh: object) -> View:
 
 def _look_over(mesh: object) -> View:
     if not isinstance(mesh, DeviceMesh):
-        msg = f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}")
     if not dist.is_initialized():
-        msg = (
+        raise MeshLayoutError(
             f"{mesh!r} has no living process groups, because no default process group is "
             f"initialised; call torch.distributed.init_process_group and make the mesh again"
         )
-        raise MeshLayoutError(msg)
     with making:
         view = remembered(mesh) or _foreign.adopt(mesh)
     if not view.root.is_alive:
-        msg = (
+        raise MeshLayoutError(
             f"{mesh!r} belongs to a default process group that was destroyed; make the mesh "
             f"again after torch.distributed.init_process_group"
         )
-        raise MeshLayoutError(msg)
     return view
 
 
@@ -139,9 +136,8 @@ def group_in(view: View, dim: Dim) -> ProcessGroup:
     if dim.group is not None and dim.group.handle is not None:
         group = _eras.primitives().group_of(dim.group.handle)
     if group is None:
-        msg = (
+        raise MeshLayoutError(
             f"mesh dim {dim.name!r} has no process group: the mesh was made without groups, or "
             f"they were destroyed; make the mesh with meshcompat.init_device_mesh"
         )
-        raise MeshLayoutError(msg)
     return group

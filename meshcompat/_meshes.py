@@ -131,11 +131,10 @@ def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
     # What protects from a torch that no one has seen: a mesh is handed out only if right. Looking
     # at its ranks takes as long as to make it, so that what tests have seen is not looked at.
     if not _eras.is_known() and not torch.equal(mesh.mesh.to(expected.dtype), expected):
-        msg = (
+        raise UnsupportedTorchError(
             f"this torch made a mesh of ranks {mesh.mesh.tolist()} where {expected.tolist()} "
             f"was asked for; use a torch that this meshcompat was tested with, or a newer "
             f"meshcompat"
         )
-        raise UnsupportedTorchError(msg)
     set_groups(mesh, root, dims)
     return mesh

@@ -162,28 +162,26 @@ def create_moe_mesh(
     view = view_of(device_mesh)
     names = tuple(name for name in view.names if name != MeshAxisName.PP)
     if not names:
-        msg = (
+        raise MeshLayoutError(
             f"{device_mesh!r} has no named mesh dims beside 'pp' to spread experts over; give "
             f"mesh_dim_names to meshcompat.init_device_mesh"
         )
-        raise MeshLayoutError(msg)
     stage = part_of(view, names)
     axes = _layout.join(stage.layouts)
     sizes = (degree(ep_shard_size), degree(ep_size))
     count = _layout.size_of(axes)
     if math.prod(sizes) != count:
-        msg = (
+        raise MeshLayoutError(
             f"ep_shard_size * ep_size = {sizes[0]} * {sizes[1]} = {math.prod(sizes)}, but mesh "
             f"dims {names} have {count} ranks; give sizes whose product is {count}"
         )
-        raise MeshLayoutError(msg)
     stages = _layout.size_of(_layout.join(view.layouts)) // count
     if degree(pp_size) not in {1, stages}:
-        msg = f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
+        )
     if ranks is not None and list(as_list(ranks)) != device_mesh.mesh.flatten().tolist():
-        msg = f"ranks {ranks!r} are not those of the mesh; leave them out"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"ranks {ranks!r} are not those of the mesh; leave them out")
     # All dims as one are a stepping stone: nobody communicates over it, so it has neither a group
     # nor a mesh.
     line = View(view.root, (Dim(None, axes, None),), view.anchor, elsewhere=stage.elsewhere)
@@ -256,22 +254,21 @@ def _plain(spec: MeshSpec) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, 
     for name, joined in flattened.items():
         places = [names.index(part) for part in joined if part in names]
         if name in names or len(places) < len(joined):
-            msg = (
+            raise MeshLayoutError(
                 f"flattened axis {name!r} of {spec!r} needs a new name, and joins some of the "
                 f"mesh dims {names}, not {joined!r}"
             )
-            raise MeshLayoutError(msg)
         if places != sorted(places):
-            msg = f"flattened axis {name!r} of {spec!r} joins {joined!r} out of order; sort them"
-            raise MeshLayoutError(msg)
+            raise MeshLayoutError(
+                f"flattened axis {name!r} of {spec!r} joins {joined!r} out of order; sort them"
+            )
     return shape, names, flattened
 
 
 def _plain_flattened(flattened_axes: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(flattened_axes, Mapping):
-        msg = (
+        raise MeshLayoutError(
             f"flattened_axes {flattened_axes!r} must be a dict from each new name to the mesh "
             f"dims that it joins"
         )
-        raise MeshLayoutError(msg)
     return {as_name(name): as_names(joined) for name, joined in flattened_axes.items()}

@@ -130,21 +130,19 @@ def from_group(
     """
     given: list[Any] = list(groups) if isinstance(groups, (list, tuple)) else [groups]
     if not dist.is_initialized() or not given:
-        msg = (
+        raise MeshLayoutError(
             f"groups {groups!r} must be one or more process groups of an initialised world; "
             f"call torch.distributed.init_process_group and new_group first"
         )
-        raise MeshLayoutError(msg)
     device = as_device_type(device_type)
     tensor = _rank_tensor(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
     is_inside = dist.get_rank() in tensor.flatten().tolist()
     if is_inside and not _are_groups(given):
-        msg = (
+        raise MeshLayoutError(
             f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
             f"make them with torch.distributed.new_group"
         )
-        raise MeshLayoutError(msg)
     with making:
         made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
         root = Root(made)
@@ -195,17 +193,16 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
     view = view_of(root)
     wanted = as_name(name)
     if view.root.mesh is not root:
-        msg = f"{root!r} is no root mesh; pass meshcompat.get_root_mesh(mesh)"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"{root!r} is no root mesh; pass meshcompat.get_root_mesh(mesh)")
     if not view.root.is_member:
-        msg = f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
-        raise NotInMeshError(msg)
+        raise NotInMeshError(
+            f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
+        )
     if not _are_groups([group]):
-        msg = (
+        raise MeshLayoutError(
             f"group {group!r} must be a living process group that rank {dist.get_rank()} is in; "
             f"make one with torch.distributed.new_group"
         )
-        raise MeshLayoutError(msg)
     with making:
         covered = _covered_by(view.root, group)
         axes = _layout.join(view.root.dims[index].axes for index in covered)
@@ -216,8 +213,9 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
             if record is not None and record.handle == handle:
                 return known[1]
         if known is not None or wanted in view.names:
-            msg = f"name {name!r} is taken by another mesh dim of the root; choose another name"
-            raise MeshLayoutError(msg)
+            raise MeshLayoutError(
+                f"name {name!r} is taken by another mesh dim of the root; choose another name"
+            )
         record = _foreign.adopt_group(view.root, axes, handle, root, in_order=True)
         is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
         dim = Dim(wanted, axes, record)
@@ -239,24 +237,23 @@ def _is_alive(group: ProcessGroup) -> bool:
 def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
     if mesh is None:
         if len(groups) != 1 or not _are_groups(groups):
-            msg = (
+            raise MeshLayoutError(
                 f"groups {groups!r} are not one living process group that this rank is in, so "
                 f"they do not say which ranks the mesh has; give mesh, the global ranks with "
                 f"one dim per group"
             )
-            raise MeshLayoutError(msg)
         mesh = dist.get_process_group_ranks(groups[0])
     try:
         tensor = torch.as_tensor(mesh, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        msg = f"mesh {mesh!r} must be a tensor or nested list of global ranks"
-        raise MeshLayoutError(msg) from error
+        raise MeshLayoutError(
+            f"mesh {mesh!r} must be a tensor or nested list of global ranks"
+        ) from error
     if tensor.ndim != len(groups) or tensor.numel() == 0:
-        msg = (
+        raise MeshLayoutError(
             f"mesh {mesh!r} has {tensor.ndim} dims for {len(groups)} groups; give the global "
             f"ranks with one dim per group"
         )
-        raise MeshLayoutError(msg)
     as_ranks(tensor.flatten(), tensor.numel(), dist.get_world_size())
     return tensor.to(torch.int)
 
@@ -275,10 +272,9 @@ def _covered_by(root: Root, group: ProcessGroup) -> tuple[int, ...]:
     start = _layout.start_of(axes, root.position)
     expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
     if sorted(expected) != ranks:
-        msg = (
+        raise MeshLayoutError(
             f"the group holds ranks {ranks}, which are no union of mesh dims "
             f"{tuple(dim.name for dim in root.dims)} around rank {dist.get_rank()}; register a "
             f"group over whole mesh dims"
         )
-        raise MeshLayoutError(msg)
     return covered

@@ -70,11 +70,10 @@ def require_floor(version: str) -> None:
     minor = minor_of(version)
     if minor is not None and minor < OLDEST:
         needed = ".".join(map(str, OLDEST))
-        msg = (
+        raise UnsupportedTorchError(
             f"meshcompat needs torch {needed} or newer, but torch {version} is installed; "
             f"upgrade torch, or stay without meshcompat"
         )
-        raise UnsupportedTorchError(msg)
 
 
 def warn_if_untested(version: str) -> None:

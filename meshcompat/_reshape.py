@@ -164,11 +164,10 @@ def unflatten(
     parts = split_dim(view, index, sizes)
     others = view.dims[:index] + view.dims[index + 1 :]
     if any(dim.name is None or dim.name in names for dim in others):
-        msg = (
+        raise MeshLayoutError(
             f"mesh_dim_names {names!r} beside mesh dims {tuple(dim.name for dim in others)} are "
             f"not one name each; choose names that the mesh does not have"
         )
-        raise MeshLayoutError(msg)
     limit = as_timeout(timeout) or view.root.timeout
     options = as_group_options(backend_override, names, limit)
 
@@ -213,53 +212,48 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
         _refuse_other_dims(known[0], axes)
         _refuse_other_options(known[0], made_with, is_asked=is_asked)
     elif not _keeps_order(view.root, axes):
-        msg = (
+        raise MeshLayoutError(
             f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
             f"group would sort them, so mesh and group would disagree; select the dims in the "
             f"order {tuple(dim.name for dim in in_root_order(view.dims))} first"
         )
-        raise MeshLayoutError(msg)
 
 
 def _flat_name(view: View, name: object) -> str:
     if name is not None:
         return as_name(name)
     if len(view.names) < len(view.dims):
-        msg = (
+        raise MeshLayoutError(
             "a mesh without names has no default name for its flattened mesh; give "
             "mesh_dim_name, or mesh_dim_names to meshcompat.init_device_mesh"
         )
-        raise MeshLayoutError(msg)
     return "_".join(view.names)
 
 
 def _refuse_taken_name(view: View, name: str) -> None:
     taken = {*view.names, *(dim.name for dim in view.root.dims)}
     if name in taken:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_dim_name {name!r} is the name of a mesh dim already; the mesh has "
             f"{view.names} and its root {tuple(dim.name for dim in view.root.dims)}; choose "
             f"another name"
         )
-        raise MeshLayoutError(msg)
 
 
 def _refuse_other_dims(known: Dim, axes: Axes) -> None:
     if known.axes != axes:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_dim_name {known.name!r} is taken by a flattened mesh of other ranks, of size "
             f"{_layout.size_of(known.axes)}; choose another name"
         )
-        raise MeshLayoutError(msg)
 
 
 def _refuse_other_options(known: Dim, made_with: GroupOptions, *, is_asked: bool) -> None:
     if is_asked and (known.group is None or known.group.made_with != made_with):
-        msg = (
+        raise MeshLayoutError(
             f"mesh dim {known.name!r} is there already with another backend, options or "
             f"timeout; choose another mesh_dim_name, or leave them out to get what is there"
         )
-        raise MeshLayoutError(msg)
 
 
 def _keeps_order(root: Root, axes: Axes) -> bool:
@@ -281,11 +275,10 @@ def _dim_index(view: View, mesh_dim: object) -> int:
     for index, dim in enumerate(view.dims):
         if dim.name is not None and dim.name == mesh_dim:
             return index
-    msg = (
+    raise MeshDimError(
         f"unknown mesh_dim {mesh_dim!r}: the mesh has {count} mesh dims, {view.names}; give "
         f"one of these names, or an index below {count}"
     )
-    raise MeshDimError(msg)
 
 
 def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
@@ -298,24 +291,21 @@ def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...
     size = _layout.size_of(axes)
     product = " * ".join(map(str, sizes))
     if math.prod(sizes) != size:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_sizes {sizes!r} multiply to {product} = {math.prod(sizes)}, but mesh dim "
             f"{view.dims[index].name!r} has size {size}; give sizes whose product is {size}"
         )
-        raise MeshLayoutError(msg)
     parts = _layout.split(axes, sizes)
     if parts is None:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_sizes {sizes!r} do not divide mesh dim {view.dims[index].name!r}, which is "
             f"made of parts of sizes {tuple(part for part, _ in axes)}; give sizes that keep "
             f"these apart"
         )
-        raise MeshLayoutError(msg)
     if not all(_keeps_order(view.root, part) for part in parts):
-        msg = (
+        raise MeshLayoutError(
             f"splitting mesh dim {view.dims[index].name!r} into sizes {sizes!r} gives ranks that "
             f"do not ascend, and a process group would sort them, so mesh and group would "
             f"disagree; split a mesh dim along which ranks ascend"
         )
-        raise MeshLayoutError(msg)
     return parts

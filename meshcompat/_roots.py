@@ -120,11 +120,10 @@ def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
     if ranks is not None:
         return as_ranks(ranks, count, world_size)
     if count != world_size:
-        msg = (
+        raise MeshLayoutError(
             f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
             f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
         )
-        raise MeshLayoutError(msg)
     return range(count)
 
 
@@ -140,12 +139,11 @@ def refuse_descending(order: Sequence[int], dims: Mapping[str, Axes]) -> None:
         for positions in _layout.cosets(axes, len(order)):
             group = [order[position] for position in positions]
             if group != sorted(group):
-                msg = (
+                raise MeshLayoutError(
                     f"ranks {list(order)} descend along mesh dim {name!r}, and torch "
                     f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
                     f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
                 )
-                raise MeshLayoutError(msg)
 
 
 def _ascends(order: Sequence[int]) -> bool:
@@ -164,11 +162,10 @@ def _require_world() -> None:
     if dist.is_initialized():
         return
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-        msg = (
+        raise MeshLayoutError(
             "no default process group is initialised, and the environment names no world to "
             "make one of; call torch.distributed.init_process_group, or start with torchrun"
         )
-        raise MeshLayoutError(msg)
     dist.init_process_group()
 
 

@@ -125,11 +125,10 @@ def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
     inside = [first + offset for offset in _layout.offsets(axes)]
     starts = list(dict.fromkeys(_layout.start_of(dim.axes, position) for position in inside))
     if len(starts) * _layout.size_of(dim.axes) != len(inside):
-        msg = (
+        raise MeshDimError(
             f"mesh dim {name!r} reaches ranks outside this mesh, which has {view.names}; ask "
             f"a mesh that holds them, such as meshcompat.get_root_mesh(mesh)"
         )
-        raise MeshDimError(msg)
     own = _layout.start_of(dim.axes, root.position) if view.is_member else None
     return [
         get_flat_mesh(mesh, name) if start == own else inert_mesh(root, (dim,), start)
@@ -165,24 +164,21 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         [[0, 1], [4, 5]]
     """
     if not isinstance(meshes, (list, tuple)) or not meshes:
-        msg = f"expected a list or tuple of at least one mesh, got {meshes!r}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"expected a list or tuple of at least one mesh, got {meshes!r}")
     views = [view_of(mesh) for mesh in meshes]
     root = views[0].root
     if any(view.root is not root for view in views):
-        msg = (
+        raise MeshLayoutError(
             f"meshes {meshes!r} have different roots; take all of them from one mesh with "
             f"meshcompat.get_submesh"
         )
-        raise MeshLayoutError(msg)
     dims = tuple(dim for view in views for dim in view.dims)
     names = [dim.name for dim in dims]
     if len(dims) > 1 and (None in names or len(set(names)) < len(names)):
-        msg = (
+        raise MeshLayoutError(
             f"the meshes' dims {tuple(names)} are not one name each; give every mesh dim its "
             f"own name, as meshcompat.flatten and meshcompat.unflatten do"
         )
-        raise MeshLayoutError(msg)
     _refuse_overlap(views[0], dims)
     around = [view for view in views if view.elsewhere == views[0].elsewhere]
     within = next((view for view in around if view.anchor is not root.mesh), views[0])
@@ -278,8 +274,7 @@ def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:
 
 def _refuse_overlap(view: View, dims: tuple[Dim, ...]) -> None:
     if _layout.complement(_layout.join(dim.axes for dim in dims), view.root.size) is None:
-        msg = (
+        raise MeshLayoutError(
             f"mesh dims {tuple(dim.name for dim in dims)} overlap: a rank would stand in two "
             f"places; choose dims that share no rank"
         )
-        raise MeshLayoutError(msg)

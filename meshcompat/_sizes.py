@@ -40,10 +40,9 @@ def degrees_of(parallelism: HasParallelismSizes) -> Degrees:
         value = getattr(parallelism, name, parallelism)
         if value is not None and not is_int(value):
             fault = "is missing" if value is parallelism else f"is {value!r}"
-            msg = (
+            raise MeshLayoutError(
                 f"{name} {fault} in {parallelism!r}; give each of {Degrees._fields} an int or None"
             )
-            raise MeshLayoutError(msg)
     given = parallelism.dp_size
     return Degrees(
         dp_size=int(given) if given is not None and given > 0 else None,
@@ -72,11 +71,10 @@ def infer_dp_size(
         return dp_size
     if not is_int(world_size) or world_size < 1 or world_size % non_dp_size:
         product = " * ".join(map(str, factors))
-        msg = (
+        raise MeshLayoutError(
             f"world_size {world_size!r} is no multiple of {expression} = {product} = "
             f"{non_dp_size}; choose sizes whose product divides it"
         )
-        raise MeshLayoutError(msg)
     return world_size // non_dp_size
 
 
@@ -97,11 +95,10 @@ def fill_world(degrees: Degrees, world_size: int, names: tuple[str, ...]) -> int
     )
     if dp_size * math.prod(factors) != world_size:
         product = " * ".join(map(str, (dp_size, *factors)))
-        msg = (
+        raise MeshLayoutError(
             f"dp_size * {expression} = {product} = {dp_size * math.prod(factors)}, but "
             f"world_size is {world_size!r}; leave dp_size out to fill the world"
         )
-        raise MeshLayoutError(msg)
     return dp_size
 
 
@@ -112,8 +109,9 @@ def require_size_one(strategy_name: object, size: int | None, feature_name: str)
         MeshLayoutError: The size is above 1.
     """
     if degree(size) > 1:
-        msg = f"{strategy_name} cannot have {feature_name} {size!r}; set it to 1, or use FSDP2"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"{strategy_name} cannot have {feature_name} {size!r}; set it to 1, or use FSDP2"
+        )
 
 
 def minutes(timeout_minutes: float | None) -> timedelta | None:
@@ -127,5 +125,6 @@ def minutes(timeout_minutes: float | None) -> timedelta | None:
     try:
         return as_timeout(timedelta(minutes=timeout_minutes))
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"timeout_minutes {timeout_minutes!r} must be a number of minutes above zero"
-        raise MeshLayoutError(msg) from error
+        raise MeshLayoutError(
+            f"timeout_minutes {timeout_minutes!r} must be a number of minutes above zero"
+        ) from error

@@ -69,11 +69,10 @@ def create_device_meshes(
     names = [kind.__name__ for kind in type(strategy_config).__mro__]
     strategy = next((name for name in names if name in strategies), None)
     if strategy is None:
-        msg = (
+        raise MeshLayoutError(
             f"unknown strategy config {strategy_config!r}: none of its classes {names} is called "
             f"one of {sorted(strategies)}; pass a config of one of these strategies"
         )
-        raise MeshLayoutError(msg)
     if strategy == "FSDP2Config":
         return create_fsdp2_device_mesh(
             parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
@@ -128,21 +127,20 @@ def create_fsdp2_device_mesh(
     dp = fill_world(sizes, _count(world_size, order), ("pp_size", "cp_size", "tp_size"))
     replicate, ep = sizes.dp_replicate_size, sizes.ep_size
     if dp % replicate:
-        msg = f"dp_replicate_size {replicate} does not divide dp_size {dp}; give a divisor of {dp}"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(
+            f"dp_replicate_size {replicate} does not divide dp_size {dp}; give a divisor of {dp}"
+        )
     if replicate != 1 and replicate >= dp:
-        msg = (
+        raise MeshLayoutError(
             f"dp_replicate_size {replicate} leaves nothing of dp_size {dp} to shard; give a "
             f"smaller divisor of {dp}, or use DDP"
         )
-        raise MeshLayoutError(msg)
     stage = dp * cp * tp
     if stage % ep:
-        msg = (
+        raise MeshLayoutError(
             f"ep_size {ep} does not divide dp_size * cp_size * tp_size = {dp} * {cp} * {tp} = "
             f"{stage}; give a divisor of {stage}"
         )
-        raise MeshLayoutError(msg)
     spec = MeshSpec(
         shape=(pp, replicate, dp // replicate, cp, tp),
         axes=(PP, REPLICATE, SHARD, CP, TP),
@@ -214,9 +212,8 @@ def _count(world_size: int, ranks: Sequence[int] | None) -> int:
     if ranks is None or world_size == len(ranks):
         return world_size
     if dist.is_initialized() and world_size != dist.get_world_size():
-        msg = (
+        raise MeshLayoutError(
             f"world_size {world_size!r} is neither that of the world, {dist.get_world_size()}, "
             f"nor the number of ranks {list(ranks)!r}, which is {len(ranks)}; give one of these"
         )
-        raise MeshLayoutError(msg)
     return len(ranks)

@@ -46,17 +46,15 @@ def from_plain(data: object) -> DeviceMesh:
         MeshLayoutError: *data* is none of ours, or no live root has these mesh dims.
     """
     if not dist.is_initialized():
-        msg = (
+        raise MeshLayoutError(
             "a mesh is read onto the living process groups of its world; call "
             "torch.distributed.init_process_group and make its root mesh first"
         )
-        raise MeshLayoutError(msg)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        msg = (
+        raise MeshLayoutError(
             f"{data!r} is no mesh as this meshcompat writes one, with format {FORMAT}; pass what "
             f"meshcompat.mesh_to_dict returned"
         )
-        raise MeshLayoutError(msg)
     with making:
         return _read(data)
 
@@ -72,8 +70,7 @@ def _read(data: dict[str, Any]) -> DeviceMesh:
         or _layout.complement(axes, root.size) is None
         or _layout.start_of(axes, start) != start
     ):
-        msg = f"{data!r} has mesh dims that overlap, or starts at no mesh of them"
-        raise MeshLayoutError(msg)
+        raise MeshLayoutError(f"{data!r} has mesh dims that overlap, or starts at no mesh of them")
     if _layout.start_of(axes, root.position) == start:
         found = _made(root, dims) or mesh_of(_view(root.mesh), dims)
         relink(found)
@@ -88,12 +85,11 @@ def _find_root(data: dict[str, Any]) -> Root:
     alike = [root for root in living if _plain_root(root) == wanted]
     chosen = alike if len(alike) == 1 else [root for root in alike if root.number == number]
     if not chosen:
-        msg = (
+        raise MeshLayoutError(
             f"the mesh belongs to root mesh {wanted!r}, the one with number {number!r} if there "
             f"are several, and the live ones are {[_plain_root(root) for root in living]}; make "
             f"the root first, as it was made before the mesh was written"
         )
-        raise MeshLayoutError(msg)
     return chosen[0]
 
 
@@ -102,11 +98,10 @@ def _find_dims(root: Root, wanted: object) -> tuple[Dim, ...]:
     known = list(_known_dims(root))
     plain = [_plain_dim(dim) for dim in known]
     if not isinstance(wanted, list) or not wanted or any(dim not in plain for dim in wanted):
-        msg = (
+        raise MeshLayoutError(
             f"the mesh has mesh dims {wanted!r}, and its root has {plain}; flatten or unflatten "
             f"as it was done before the mesh was written"
         )
-        raise MeshLayoutError(msg)
     return tuple(known[plain.index(dim)] for dim in wanted)
 
 

@@ -62,11 +62,10 @@ def era() -> Era:
     found = _by_capability()
     if found is None:
         tested = ".".join(map(str, _release.NEWEST_TESTED))
-        msg = (
+        raise UnsupportedTorchError(
             f"torch {version} has none of the DeviceMesh internals of torch 2.2 to {tested}; "
             f"install one of these, or a newer meshcompat"
         )
-        raise UnsupportedTorchError(msg)
     _release.warn_if_untested(version)
     return found
 

@@ -145,9 +145,8 @@ def _without_groups() -> dict[str, Any]:
         return {"_init_process_groups": False}
     # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
     if "_init_backend" not in _constructor():
-        msg = (
+        raise UnsupportedTorchError(
             "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
             "use torch 2.3.1 or newer"
         )
-        raise UnsupportedTorchError(msg)
     return {"_init_backend": False}

@@ -173,29 +173,28 @@ def _joined(parts: tuple[object, ...]) -> str:
 def _sizes(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(_is_whole(part.strip()) and int(part) > 0 for part in parts):
-        msg = (
+        raise argparse.ArgumentTypeError(
             f"{text!r} must be whole numbers above 0, of at most {_DIGITS} digits, with commas "
             f"between, such as 2,1,2,1,2"
         )
-        raise argparse.ArgumentTypeError(msg)
     return tuple(map(int, parts))
 
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(","))
     if not all(names) or len(set(names)) < len(names):
-        msg = f"{text!r} must be different names with commas between, such as pp,dp,tp"
-        raise argparse.ArgumentTypeError(msg)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be different names with commas between, such as pp,dp,tp"
+        )
     return names
 
 
 def _count(text: str) -> int:
     if not _is_whole(text) or int(text) < 1:
-        msg = (
+        raise argparse.ArgumentTypeError(
             f"{text!r} must be a whole number above 0, the number of ranks, of at most {_DIGITS} "
             f"digits"
         )
-        raise argparse.ArgumentTypeError(msg)
     return int(text)
 
 
@@ -205,6 +204,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= 86400:
-        msg = f"{text!r} must be seconds, above 0 and not more than a day (86400)"
-        raise argparse.ArgumentTypeError(msg)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be seconds, above 0 and not more than a day (86400)"
+        )
     return seconds

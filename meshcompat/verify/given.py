@@ -73,18 +73,16 @@ def choose_device(asked: str | None, place: Place) -> torch.device:
     if asked == "cpu" or (asked is None and count == 0):
         return torch.device("cpu")
     if count == 0:
-        msg = (
+        raise ValueError(
             f"--device cuda was asked for, but torch {torch.__version__} finds no CUDA device "
             f"with NCCL here; use --device cpu, or a torch that is built for this machine"
         )
-        raise ValueError(msg)
     if place.local_rank >= count:
-        msg = (
+        raise ValueError(
             f"rank {place.rank} is number {place.local_rank} on its machine, which has {count} "
             f"CUDA devices, numbered from 0; start at most {count} ranks there, or use "
             f"--device cpu"
         )
-        raise ValueError(msg)
     return torch.device("cuda", place.local_rank)
 
 
