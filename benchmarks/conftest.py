@@ -18,7 +18,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--record",
         action="store_true",
-        help="write the figures to docs/performance/<release of torch>.json",
+        help="write the figures to docs/data/performance/<release of torch>.json",
     )
 
 
@@ -65,6 +65,6 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
     if exitstatus != pytest.ExitCode.OK or config.stash[IS_PART]:
         terminalreporter.write_line("not recorded: a record is of all benchmarks, all passed")
         return
-    path = config.rootpath / "docs" / "performance" / f"{record.release()}.json"
+    path = config.rootpath / "docs" / "data" / "performance" / f"{record.release()}.json"
     record.write(path, config.stash[ROWS])
     terminalreporter.write_line(f"recorded: {path.relative_to(config.rootpath)}")

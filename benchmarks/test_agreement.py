@@ -14,7 +14,7 @@ from benchmarks import turns
 from meshcompat import _agreement
 from meshcompat._eras import stores
 from meshcompat.testing import GlooPool
-from tests.counting_store import CountingStore
+from tests.support.counting_store import CountingStore
 
 RANKS = 8
 CALLS = 20

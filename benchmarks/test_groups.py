@@ -7,8 +7,8 @@ import torch.distributed as dist
 
 from benchmarks import worlds
 from meshcompat.testing import recorded_groups
-from tests import native
-from tests.layout_table import (
+from tests.support import native
+from tests.support.layout_table import (
     LAYOUTS,
     build_ours,
     fewest_groups,

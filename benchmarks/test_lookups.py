@@ -9,7 +9,7 @@ import pytest
 
 import meshcompat as mc
 from benchmarks import turns, worlds
-from tests.layout_table import build_ours
+from tests.support.layout_table import build_ours
 
 WORLDS = [64, 1024, 16384]
 OURS = {

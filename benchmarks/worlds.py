@@ -10,8 +10,15 @@ from torch.distributed import device_mesh
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat.testing import fake_world
-from tests import native
-from tests.layout_table import DP_NAMES, EXPERTS, PP_DP_CP_TP, Layout, SecondView, build_ours
+from tests.support import native
+from tests.support.layout_table import (
+    DP_NAMES,
+    EXPERTS,
+    PP_DP_CP_TP,
+    Layout,
+    SecondView,
+    build_ours,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

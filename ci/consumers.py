@@ -1,6 +1,6 @@
 """The tables of docs/consumers.md: from runs of the tests of consumers on all releases, and not typed.
 
-`consumers.py FILE...` puts what `pytest --consumers-json FILE` wrote, one file a release, into docs/consumers.json.
+`consumers.py FILE...` puts what `pytest --consumers-json FILE` wrote, one file a release, into docs/data/consumers.json.
 tables.py makes two tables of it: which consumer works on which release, and why one does not.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from faults import order, spans
 
-STORED = Path(__file__).parent.parent / "docs" / "consumers.json"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "consumers.json"
 OK = "ok"
 
 

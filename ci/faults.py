@@ -1,6 +1,6 @@
 """The table "what torch does, what meshcompat does": from runs on all releases, and not typed.
 
-`faults.py FILE...` puts what runs of tests/native_faults.py wrote, one file a release, into docs/faults.json.
+`faults.py FILE...` puts what runs of tests/support/native_faults.py wrote, one file a release, into docs/data/faults.json.
 tables.py makes the table in README.md of it; tests/test_native_faults.py holds it against a fresh run.
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STORED = Path(__file__).parent.parent / "docs" / "faults.json"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "faults.json"
 HEADER = [
     "ask for this",
     "torch is wrong, or lacks it, on",

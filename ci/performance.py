@@ -1,6 +1,6 @@
 """The runs of benchmarks/ that docs/performance.md is written from.
 
-`python -m pytest benchmarks --record` writes a run into docs/performance/, one file a release. performance_page.py
+`python -m pytest benchmarks --record` writes a run into docs/data/performance/, one file a release. performance_page.py
 makes the tables of the page of them, performance_aims.py says what was reached, pictures.py draws the pictures.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STORED = Path(__file__).parent.parent / "docs" / "performance"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "performance"
 PICTURES = ("lookups", "groups")
 CALLS = ("get_flat_mesh", "get_submesh", "get_root_mesh", "get_axis_size")
 LOOKUP = ("call", "world", "thread")

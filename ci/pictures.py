@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, drawn from the runs in docs/performance/. Needs matplotlib (group `bench`).
+"""The pictures of docs/performance.md, drawn from the runs in docs/data/performance/. Needs matplotlib (group `bench`).
 
 `pictures.py` draws them; `pictures.py FOLDER` draws them as PNG into another folder, for a look at them.
 """

@@ -1,6 +1,6 @@
 """What long tests counted and measured, per release: from runs, and not typed.
 
-`reliability.py FILE...` puts the figures of runs into docs/reliability.json. A run writes them into the file that
+`reliability.py FILE...` puts the figures of runs into docs/data/reliability.json. A run writes them into the file that
 MESHCOMPAT_FIGURES names, through the fixture `figure` of the tests:
 
     {"<release>": {"<section>": {"<figure>": value}}}
@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-STORED = Path(__file__).parent.parent / "docs" / "reliability.json"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "reliability.json"
 
 Value = int | float | str
 Figures = dict[str, dict[str, dict[str, Value]]]

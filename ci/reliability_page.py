@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md, from docs/reliability.json: what no run has told yet says "not run"."""
+"""The tables of docs/reliability.md, from docs/data/reliability.json: what no run has told yet says "not run"."""
 
 import json
 from typing import Any

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.builder_cases import Sizes
 from tests.collectives.sums import bits, exchange
+from tests.support.builder_cases import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from torch import nn
 
 import meshcompat as mc
 from downstream.lines import line, lines_of, sizes_of
-from tests.builder_cases import FLATTENED, NATIVE, expected
+from tests.support.builder_cases import FLATTENED, NATIVE, expected
 
 PRELOAD = ("accelerate", "accelerate.utils.fsdp_utils")
 CASES = [

@@ -7,7 +7,7 @@ import pytest
 import meshcompat as mc
 from downstream.lines import line, lines_of, sizes_of
 from meshcompat import mesh_utils
-from tests.builder_cases import FLATTENED, NATIVE, expected, seen
+from tests.support.builder_cases import FLATTENED, NATIVE, expected, seen
 
 PRELOAD = ("nemo_automodel.components.distributed.mesh",)
 PLACE = "nemo_automodel.components.distributed.mesh_utils"

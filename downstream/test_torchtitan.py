@@ -6,7 +6,7 @@ import pytest
 
 import meshcompat as mc
 from downstream.lines import line, lines_of, sizes_of
-from tests.builder_cases import expected
+from tests.support.builder_cases import expected
 
 PRELOAD = ("torchtitan.distributed.parallel_dims",)
 CASES = [

@@ -22,6 +22,25 @@ from meshcompat._errors import (
 
 if TYPE_CHECKING:
     from meshcompat._agreement import unchecked
+    from meshcompat._builders.named_meshes import (
+        create_moe_mesh,
+        create_ring_ulysses_mesh,
+        init_named_mesh,
+        register_flattened_axes,
+    )
+    from meshcompat._builders.parallelism import (
+        DDPConfig,
+        FSDP2Config,
+        MegatronFSDPConfig,
+        MeshAxisName,
+        MeshSpec,
+        ParallelismSizes,
+    )
+    from meshcompat._builders.strategies import (
+        create_device_meshes,
+        create_fsdp2_device_mesh,
+        create_megatron_fsdp_device_mesh,
+    )
     from meshcompat._inspect import (
         get_axis_names,
         get_axis_size,
@@ -33,20 +52,6 @@ if TYPE_CHECKING:
         same_root,
     )
     from meshcompat._layout import MeshLayout
-    from meshcompat._named_meshes import (
-        create_moe_mesh,
-        create_ring_ulysses_mesh,
-        init_named_mesh,
-        register_flattened_axes,
-    )
-    from meshcompat._parallelism import (
-        DDPConfig,
-        FSDP2Config,
-        MegatronFSDPConfig,
-        MeshAxisName,
-        MeshSpec,
-        ParallelismSizes,
-    )
     from meshcompat._plain_data import mesh_from_dict, mesh_to_dict
     from meshcompat._process_groups import from_group, get_group, get_ranks, register_axis
     from meshcompat._reshape import flatten, unflatten
@@ -57,11 +62,6 @@ if TYPE_CHECKING:
         get_flat_mesh,
         get_fsdp_dp_mesh,
         get_submesh,
-    )
-    from meshcompat._strategies import (
-        create_device_meshes,
-        create_fsdp2_device_mesh,
-        create_megatron_fsdp_device_mesh,
     )
 
 __all__ = [
@@ -125,13 +125,13 @@ _ROOMS = {
         "same_root",
     ),
     "_layout": ("MeshLayout",),
-    "_named_meshes": (
+    "_builders.named_meshes": (
         "create_moe_mesh",
         "create_ring_ulysses_mesh",
         "init_named_mesh",
         "register_flattened_axes",
     ),
-    "_parallelism": (
+    "_builders.parallelism": (
         "DDPConfig",
         "FSDP2Config",
         "MegatronFSDPConfig",
@@ -150,7 +150,7 @@ _ROOMS = {
         "get_fsdp_dp_mesh",
         "get_submesh",
     ),
-    "_strategies": (
+    "_builders.strategies": (
         "create_device_meshes",
         "create_fsdp2_device_mesh",
         "create_megatron_fsdp_device_mesh",

@@ -18,20 +18,20 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from meshcompat import _named_meshes, _strategies
 from meshcompat._anchors import publish_flat
+from meshcompat._builders import named_meshes, strategies
+from meshcompat._builders.named_meshes import create_moe_mesh as _create_moe_mesh
+from meshcompat._builders.named_meshes import create_ring_ulysses_mesh
+from meshcompat._builders.named_meshes import mesh_device_type as _mesh_device_type
+from meshcompat._builders.named_meshes import validate_mesh_spec as _validate_mesh_spec
+from meshcompat._builders.parallelism import MeshSpec as _MeshSpec
+from meshcompat._builders.sizes import degree as _degree
+from meshcompat._builders.sizes import infer_dp_size as _infer_dp_size
+from meshcompat._builders.sizes import minutes as _minutes
+from meshcompat._builders.sizes import require_size_one as _require_size_one
 from meshcompat._lookup import view_of
-from meshcompat._named_meshes import create_moe_mesh as _create_moe_mesh
-from meshcompat._named_meshes import create_ring_ulysses_mesh
-from meshcompat._named_meshes import mesh_device_type as _mesh_device_type
-from meshcompat._named_meshes import validate_mesh_spec as _validate_mesh_spec
-from meshcompat._parallelism import MeshSpec as _MeshSpec
 from meshcompat._reshape import unflatten as _unflatten
 from meshcompat._select import get_flat_mesh, get_fsdp_dp_mesh, get_submesh
-from meshcompat._sizes import degree as _degree
-from meshcompat._sizes import infer_dp_size as _infer_dp_size
-from meshcompat._sizes import minutes as _minutes
-from meshcompat._sizes import require_size_one as _require_size_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,10 +77,10 @@ def _publishing(build: Callable[P, Made]) -> Callable[P, Made]:
     return builder
 
 
-_create_device_meshes = _publishing(_strategies.create_device_meshes)
-_create_fsdp2_device_mesh = _publishing(_strategies.create_fsdp2_device_mesh)
-_create_megatron_fsdp_device_mesh = _publishing(_strategies.create_megatron_fsdp_device_mesh)
-_init_named_mesh = _publishing(_named_meshes.init_named_mesh)
+_create_device_meshes = _publishing(strategies.create_device_meshes)
+_create_fsdp2_device_mesh = _publishing(strategies.create_fsdp2_device_mesh)
+_create_megatron_fsdp_device_mesh = _publishing(strategies.create_megatron_fsdp_device_mesh)
+_init_named_mesh = _publishing(named_meshes.init_named_mesh)
 
 
 def _register_flattened_axes(
@@ -95,7 +95,7 @@ def _register_flattened_axes(
     Collective:
         Yes, where a group is made: all ranks of the world, members of the mesh or not.
     """
-    _named_meshes.register_flattened_axes(
+    named_meshes.register_flattened_axes(
         device_mesh, flattened_axes, timeout_minutes=timeout_minutes
     )
     if publish:

@@ -10,9 +10,9 @@ import torch
 
 from meshcompat import _eras, _release
 from meshcompat.testing import GlooPool, fake_world
-from tests.consumer_report import ConsumerReport
-from tests.figures import PROPERTY, Figures
 from tests.known_differences import KNOWN_DIFFERENCES, stale
+from tests.support.consumer_report import ConsumerReport
+from tests.support.figures import PROPERTY, Figures
 
 TESTS = Path(__file__).parent
 

@@ -15,7 +15,7 @@ import meshcompat as mc
 from meshcompat import _agreement
 from meshcompat._eras import stores
 from meshcompat.testing import fake_world
-from tests.counting_store import CountingStore
+from tests.support.counting_store import CountingStore
 
 ASKED = {"call": "flatten", "dims": "'x' of size 2"}
 WORLD = 1024

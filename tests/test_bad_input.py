@@ -13,12 +13,12 @@ from torch.distributed import device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import fake_world, recorded_groups
-from tests import native
+from tests.support import native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from tests.bad_calls import NAMES, OF_A_MESH, RANK, TABLE
+from tests.support.bad_calls import NAMES, OF_A_MESH, RANK, TABLE
 
 
 def snapshot(world: SimpleNamespace) -> object:

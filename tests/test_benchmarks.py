@@ -17,8 +17,8 @@ from benchmarks import (
     turns,
     worlds,
 )
-from tests import native
-from tests.layout_table import LAYOUTS
+from tests.support import native
+from tests.support.layout_table import LAYOUTS
 
 SMALL = 64
 

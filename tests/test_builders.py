@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat.testing import each_rank, fake_world, on_every_rank, recorded_groups
-from tests.builder_cases import (
+from tests.support.builder_cases import (
     FLATTENED,
     NATIVE,
     Sizes,

@@ -1,4 +1,4 @@
-"""docs/consumers.json, which the tables of docs/consumers.md are made of, against what runs must say."""
+"""docs/data/consumers.json, which the tables of docs/consumers.md are made of, against what runs must say."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from meshcompat import _release
-from tests.consumer_report import CANNOT, OK, ROWS, SHORT
+from tests.support.consumer_report import CANNOT, OK, ROWS, SHORT
 from tests.test_eras import rows
 
-STORED = Path(__file__).parent.parent / "docs" / "consumers.json"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "consumers.json"
 
 
 def stored():

@@ -14,8 +14,8 @@ from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 from meshcompat.testing import GlooPool, fake_world
-from tests import native
-from tests.native_faults import of_a_thread
+from tests.support import native
+from tests.support.native_faults import of_a_thread
 
 CYCLES = 200
 SETTLED = 100

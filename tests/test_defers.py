@@ -14,8 +14,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import each_rank, fake_world
-from tests import native
-from tests.native_faults import in_thread
+from tests.support import native
+from tests.support.native_faults import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

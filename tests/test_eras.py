@@ -18,7 +18,7 @@ from meshcompat import _eras, _release
 from meshcompat._eras import _primitives, process_groups, torch_2_02, torch_2_05, torch_2_10
 from meshcompat.testing import each_rank, fake_world
 from tests.known_differences import KNOWN_DIFFERENCES, KnownDifference, stale
-from tests.oracle import Grid, seen
+from tests.support.oracle import Grid, seen
 
 if sys.version_info >= (3, 11):
     import tomllib

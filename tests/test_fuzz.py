@@ -14,7 +14,7 @@ from meshcompat import _travel
 from meshcompat.__main__ import main
 from meshcompat.testing import fake_world
 from meshcompat.verify import command
-from tests.small_world import KINDS, RANK, ours
+from tests.support.small_world import KINDS, RANK, ours
 
 FEW, MANY = 60, 3000
 

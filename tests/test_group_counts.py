@@ -11,8 +11,8 @@ import torch.distributed as dist
 import meshcompat as mc
 from meshcompat import _agreement
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests import native
-from tests.layout_table import (
+from tests.support import native
+from tests.support.layout_table import (
     LAYOUTS,
     build_ours,
     fewest_groups,

@@ -15,9 +15,9 @@ from torch.distributed.device_mesh import init_device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import fake_world
-from tests import native
-from tests.native_faults import of_a_thread
-from tests.small_world import KINDS, NAMES, RANK, flat_of, ours
+from tests.support import native
+from tests.support.native_faults import of_a_thread
+from tests.support.small_world import KINDS, NAMES, RANK, flat_of, ours
 
 
 def torchs():

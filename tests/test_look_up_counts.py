@@ -18,8 +18,8 @@ from meshcompat import _eras
 from meshcompat._eras.answers import Answers
 from meshcompat._views import Root
 from meshcompat.testing import fake_world
-from tests import native
-from tests.native_faults import of_a_thread
+from tests.support import native
+from tests.support.native_faults import of_a_thread
 
 NAMES = ("dp_replicate", "dp_shard", "cp", "tp")
 HSDP = ("dp_replicate", "dp_shard_cp")

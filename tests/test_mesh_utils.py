@@ -11,7 +11,7 @@ import pytest
 import meshcompat as mc
 from meshcompat import _eras, mesh_utils
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests import native
+from tests.support import native
 
 SIGNATURES = {
     "_MeshSpec": "shape, axes, flattened_axes=...",

@@ -15,10 +15,10 @@ import torch
 
 import meshcompat as mc
 from meshcompat.testing import fake_world, on_every_rank, recorded_groups
-from tests import native, native_faults
-from tests.native_faults import FAULTS, RIGHT, on_real_ranks, release
+from tests.support import native, native_faults
+from tests.support.native_faults import FAULTS, RIGHT, on_real_ranks, release
 
-STORED = Path(__file__).parent.parent / "docs" / "faults.json"
+STORED = Path(__file__).parent.parent / "docs" / "data" / "faults.json"
 NAMES = ("pp", "rep", "shard", "cp")
 
 
@@ -27,7 +27,7 @@ def stored():
     """The published verdicts of every fault on this release."""
     faults = json.loads(STORED.read_text(encoding="utf-8"))
     if all(release() not in fault["torch"] for fault in faults):
-        pytest.skip(f"docs/faults.json has no verdicts on torch {release()}")
+        pytest.skip(f"docs/data/faults.json has no verdicts on torch {release()}")
     return {fault["name"]: fault for fault in faults}
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from meshcompat import _release
-from tests.exchange import WAYS
-from tests.small_world import KINDS
+from tests.support.exchange import WAYS
+from tests.support.small_world import KINDS
 
 VARIABLE = "MESHCOMPAT_OTHER_PYTHONS"
 OTHERS = list(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
@@ -89,7 +89,7 @@ def test_ranks_with_other_minors_of_torch_are_refused_and_both_named(other, figu
 
 
 def exchange(python, action, folder):
-    command = [python, "-m", "tests.exchange", action, str(folder)]
+    command = [python, "-m", "tests.support.exchange", action, str(folder)]
     return subprocess.run(
         command,
         cwd=ROOT,

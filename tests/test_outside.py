@@ -7,7 +7,7 @@ from torch.distributed import device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import fake_world
-from tests.bad_calls import OF_A_MESH, RANK
+from tests.support.bad_calls import OF_A_MESH, RANK
 
 OUTSIDE: dict[str, object] = {
     **OF_A_MESH,

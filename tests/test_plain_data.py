@@ -16,9 +16,9 @@ from torch.distributed import device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import fake_world, recorded_groups
-from tests import native
-from tests.exchange import SAFE
-from tests.small_world import KINDS, RANK, flat_of, ours
+from tests.support import native
+from tests.support.exchange import SAFE
+from tests.support.small_world import KINDS, RANK, flat_of, ours
 
 
 def through_torch_save(mesh):

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests.oracle import Grid, facts_of, seen
+from tests.support.oracle import Grid, facts_of, seen
 
 NAMES = ("pp", "dp", "tp")
 GRID = Grid((2, 2, 2), NAMES)

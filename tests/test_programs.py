@@ -6,7 +6,7 @@ import pytest
 import torch.distributed as dist
 
 from meshcompat import _groups, _layout
-from tests.programs import BLOCK, check_block
+from tests.support.programs import BLOCK, check_block
 
 
 def pytest_generate_tests(metafunc):

@@ -9,8 +9,8 @@ from torch.distributed.constants import default_pg_timeout
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat.testing import each_rank, on_every_rank, recorded_groups
-from tests import native
-from tests.oracle import Grid, seen
+from tests.support import native
+from tests.support.oracle import Grid, seen
 
 FSDP_NAMES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
 FSDP_FLATTENED = {

@@ -16,7 +16,7 @@ import meshcompat as mc
 from meshcompat import _eras
 from meshcompat._eras import process_groups
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests.oracle import Grid, facts_of, seen
+from tests.support.oracle import Grid, facts_of, seen
 
 NAMES = ("pp", "dp", "tp")
 

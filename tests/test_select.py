@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat.testing import each_rank, fake_world, recorded_groups
-from tests.oracle import OUTSIDE, Grid, facts_of, seen
+from tests.support.oracle import OUTSIDE, Grid, facts_of, seen
 
 NAMES = ("pp", "rep", "shard", "cp")
 CONTRACT = Grid(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import several_hosts_rank
-from tests.several_hosts import Hosts, NoHostsError
+from tests.support import several_hosts_rank
+from tests.support.several_hosts import Hosts, NoHostsError
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.soak]
 
@@ -91,7 +91,7 @@ def test_an_unplugged_cable_is_an_error_in_time_and_a_new_run_works(hosts, tmp_p
 
 KILLED = """
 import os, signal, subprocess
-from tests.several_hosts import Hosts
+from tests.support.several_hosts import Hosts
 hosts = Hosts(2)
 subprocess.Popen([*hosts.enter, "sleep", "1000"])
 print(hosts.first, flush=True)

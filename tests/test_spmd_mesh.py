@@ -11,7 +11,7 @@ import pytest
 
 import meshcompat as mc
 from meshcompat.testing import each_rank
-from tests import native
+from tests.support import native
 
 NAMES = ("dp_replicate", "dp_shard", "cp")
 SHAPE = (2, 2, 2)

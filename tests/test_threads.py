@@ -10,8 +10,8 @@ from torch.distributed.device_mesh import init_device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import fake_world, recorded_groups
-from tests import native
-from tests.native_faults import of_a_thread
+from tests.support import native
+from tests.support.native_faults import of_a_thread
 
 NAMES = ("pp", "dp", "tp")
 RANK = 5

@@ -8,7 +8,7 @@ import pytest
 from meshcompat.__main__ import main
 from meshcompat.verify import alone
 from meshcompat.verify.verdict import failures_of
-from tests.verify_faults import Fault, patient_timeout, standard_plan
+from tests.support.verify_faults import Fault, patient_timeout, standard_plan
 
 pytestmark = pytest.mark.multiprocess
 

@@ -10,7 +10,7 @@ import meshcompat as mc
 from meshcompat.verify import checks, given, launched
 from meshcompat.verify.arguments import Request
 from meshcompat.verify.plan import Row
-from tests.verify_faults import standard_plan
+from tests.support.verify_faults import standard_plan
 
 ENVIRONMENT = {"RANK": "5", "WORLD_SIZE": "8", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
 

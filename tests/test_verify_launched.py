@@ -10,7 +10,7 @@ import time
 import pytest
 
 from meshcompat.verify import alone
-from tests.verify_faults import Fault, Launch, patient_timeout
+from tests.support.verify_faults import Fault, Launch, patient_timeout
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 

@@ -10,7 +10,7 @@ from meshcompat.verify.report import HEADINGS, LEGEND, Report
 from meshcompat.verify.roll import Result, Roll
 from meshcompat.verify.verdict import failures_of
 from meshcompat.verify.words import end_text, one_line, ranks_text
-from tests.verify_faults import standard_plan
+from tests.support.verify_faults import standard_plan
 
 
 def _roll(world_size=4):

@@ -13,7 +13,7 @@ import meshcompat as mc
 from meshcompat import _release
 from meshcompat._eras import stores
 from meshcompat.testing import recorded_groups
-from tests.counting_store import CountingStore
+from tests.support.counting_store import CountingStore
 
 pytestmark = pytest.mark.multiprocess
 

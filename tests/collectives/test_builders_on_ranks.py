@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
-from tests.builder_cases import Sizes, combinations, expected, groups_of, seen
+from tests.support.builder_cases import Sizes, combinations, expected, groups_of, seen
 
 pytestmark = pytest.mark.multiprocess
 

@@ -1,4 +1,4 @@
-"""What one release of torch writes and another reads: `python -m tests.exchange write|read FOLDER`.
+"""What one release of torch writes and another reads: `python -m tests.support.exchange write|read FOLDER`.
 
 Every process makes the same meshes in a world of its own. One that writes leaves each of them in
 `FOLDER/<release>/` in all the ways that files hold them; one that reads opens what all releases
@@ -17,7 +17,7 @@ import torch
 import meshcompat as mc
 from meshcompat import _release
 from meshcompat.testing import fake_world, recorded_groups
-from tests.small_world import KINDS, RANK, ours
+from tests.support.small_world import KINDS, RANK, ours
 
 SAFE = {"weights_only": True} if hasattr(torch.serialization, "add_safe_globals") else {}
 

@@ -8,19 +8,19 @@ import torch.distributed as dist
 
 from meshcompat import _layout
 from meshcompat._arguments import as_list
+from meshcompat._builders.named_meshes import create_moe_mesh, init_named_mesh
+from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
+from meshcompat._builders.sizes import degrees_of, fill_world, require_size_one
 from meshcompat._errors import MeshLayoutError
-from meshcompat._named_meshes import create_moe_mesh, init_named_mesh
-from meshcompat._parallelism import MeshAxisName, MeshSpec
 from meshcompat._roots import ranks_in_world, refuse_descending
-from meshcompat._sizes import degrees_of, fill_world, require_size_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._parallelism import HasParallelismSizes
-    from meshcompat._sizes import Degrees
+    from meshcompat._builders.parallelism import HasParallelismSizes
+    from meshcompat._builders.sizes import Degrees
 
 PP, REPLICATE, SHARD = MeshAxisName.PP, MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD
 DP, CP, TP = MeshAxisName.DP, MeshAxisName.CP, MeshAxisName.TP

@@ -148,7 +148,7 @@ class Hosts:
 
 
 def _environment():
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     return {
         **os.environ,
         "PATH": PATH,

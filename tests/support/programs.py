@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import meshcompat as mc
 from meshcompat.testing import each_rank, recorded_groups
-from tests.native_faults import of_a_thread
-from tests.oracle import facts_of, seen
-from tests.program_steps import (
+from tests.support.native_faults import of_a_thread
+from tests.support.oracle import facts_of, seen
+from tests.support.program_steps import (
     REFUSED,
     Concatenate,
     Expected,
@@ -37,7 +37,7 @@ from tests.program_steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.enumeration import Mesh
+    from tests.support.enumeration import Mesh
 
 BLOCK = 100
 SHORTEST = 4

@@ -10,7 +10,7 @@ from meshcompat._arguments import as_timeout, is_int
 from meshcompat._errors import MeshLayoutError
 
 if TYPE_CHECKING:
-    from meshcompat._parallelism import HasParallelismSizes
+    from meshcompat._builders.parallelism import HasParallelismSizes
 
 
 class Degrees(NamedTuple):

@@ -1,4 +1,4 @@
-"""What long tests count and measure, for docs/reliability.json.
+"""What long tests count and measure, for docs/data/reliability.json.
 
 A test tells a figure with the fixture `figure`. At the end of the run those of the tests that
 passed are written into the file that MESHCOMPAT_FIGURES names; ci/reliability.py has the shape.

@@ -1,7 +1,7 @@
 """The steps of generated programs: each knows its call, and what has to come of it on every rank.
 
 A step names meshes by the number of the step that gave them. What has to come of it is told by
-`tests.enumeration` alone.
+`tests.support.enumeration` alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch.distributed as dist
 
 import meshcompat as mc
-from tests.enumeration import Dim, Lines, Mesh, Root, join, split, tile, walk
+from tests.support.enumeration import Dim, Lines, Mesh, Root, join, split, tile, walk
 
 Meshes = Sequence["Mesh | None"]
 

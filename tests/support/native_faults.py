@@ -1,7 +1,7 @@
 """What torch does on this release, and what meshcompat does: one row for each known fault.
 
 A row asks the same thing of torch and of meshcompat and gives two verdicts: "right", or in few
-words what came instead. ``python -m tests.native_faults FILE`` writes the rows of this release
+words what came instead. ``python -m tests.support.native_faults FILE`` writes the rows of this release
 as JSON; ci/faults.py makes one table of the files of all releases.
 """
 
@@ -22,7 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import meshcompat as mc
 from meshcompat.testing import GlooPool, fake_world
-from tests import native
+from tests.support import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -613,4 +613,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Rank processes find a function under the name of its module, which "__main__" is not.
-    importlib.import_module("tests.native_faults").main()
+    importlib.import_module("tests.support.native_faults").main()
