@@ -1,6 +1,7 @@
 """The tables of docs/consumers.md: from runs of the tests of consumers on all releases, and not typed.
 
-`consumers.py FILE...` puts what `pytest --consumers-json FILE` wrote, one file a release, into docs/data/consumers.json.
+`consumers.py FILE...` puts what `pytest --consumers-json FILE` wrote (one file a release) into
+docs/data/consumers.json.
 tables.py makes two tables of it: which consumer works on which release, and why one does not.
 """
 

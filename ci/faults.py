@@ -1,6 +1,7 @@
 """The table "what torch does, what meshcompat does": from runs on all releases, and not typed.
 
-`faults.py FILE...` puts what runs of tests/support/native_faults.py wrote, one file a release, into docs/data/faults.json.
+`faults.py FILE...` puts what runs of tests/support/native_faults.py wrote (one file a release) into
+docs/data/faults.json.
 tables.py makes the table in README.md of it; tests/test_native_faults.py holds it against a fresh run.
 """
 
