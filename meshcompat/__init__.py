@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         get_axis_names,
         get_axis_size,
         get_flattened_meshes,
+        get_group,
+        get_ranks,
         get_root_mesh,
         has_axis,
         is_member,
@@ -53,9 +55,8 @@ if TYPE_CHECKING:
     )
     from meshcompat._layout import MeshLayout
     from meshcompat._plain_data import mesh_from_dict, mesh_to_dict
-    from meshcompat._process_groups import from_group, get_group, get_ranks, register_axis
-    from meshcompat._reshape import flatten, unflatten
-    from meshcompat._roots import init_device_mesh
+    from meshcompat._reshape import flatten, register_axis, unflatten
+    from meshcompat._roots import from_group, init_device_mesh
     from meshcompat._select import (
         concatenate,
         get_all_submeshes,
@@ -118,6 +119,8 @@ _ROOMS = {
         "get_axis_names",
         "get_axis_size",
         "get_flattened_meshes",
+        "get_group",
+        "get_ranks",
         "get_root_mesh",
         "has_axis",
         "is_member",
@@ -140,9 +143,8 @@ _ROOMS = {
         "ParallelismSizes",
     ),
     "_plain_data": ("mesh_from_dict", "mesh_to_dict"),
-    "_process_groups": ("from_group", "get_group", "get_ranks", "register_axis"),
-    "_reshape": ("flatten", "unflatten"),
-    "_roots": ("init_device_mesh",),
+    "_reshape": ("flatten", "register_axis", "unflatten"),
+    "_roots": ("from_group", "init_device_mesh"),
     "_select": (
         "concatenate",
         "get_all_submeshes",

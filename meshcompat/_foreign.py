@@ -6,7 +6,7 @@ only where the groups agree, because there a root can equal another root's subme
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
@@ -163,3 +163,37 @@ def _covered(root: Root, axes: Axes) -> tuple[int, ...] | None:
             if _layout.join(dim.axes for dim in dims) == axes and native_dims(root, dims):
                 return tuple(range(first, after))
     return None
+
+
+def covered_dims(root: Root, group: ProcessGroup) -> tuple[int, ...]:
+    """Return the dims of the root whose ranks together are those of *group*."""
+    ranks = sorted(dist.get_process_group_ranks(group))
+    where = {rank: position for position, rank in enumerate(root.rank_map.tolist())}
+    positions = [where[rank] for rank in ranks if rank in where]
+    covered = tuple(
+        index
+        for index, dim in enumerate(root.dims)
+        if len({_layout.coordinate(dim.axes, position) for position in positions}) > 1
+    )
+    axes = _layout.join(root.dims[index].axes for index in covered)
+    start = _layout.start_of(axes, root.position)
+    expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
+    if sorted(expected) != ranks:
+        raise MeshLayoutError(
+            f"the group holds ranks {ranks}, which are no union of mesh dims "
+            f"{tuple(dim.name for dim in root.dims)} around rank {dist.get_rank()}; register a "
+            f"group over whole mesh dims"
+        )
+    return covered
+
+
+def are_living_groups(groups: list[Any]) -> bool:
+    return all(isinstance(group, dist.ProcessGroup) and _is_alive(group) for group in groups)
+
+
+def _is_alive(group: ProcessGroup) -> bool:
+    try:
+        dist.get_process_group_ranks(group)
+    except (KeyError, ValueError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Questions about a mesh, answered by arithmetic: no group is made, no rank waits."""
+"""Questions about a mesh. They are answered by arithmetic; only `get_group` may make a group."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from meshcompat import _foreign, _layout
+from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall, recall_size
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
-from meshcompat._lookup import find_dim, once, unknown_message, view_of
+from meshcompat._lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
+from meshcompat._reshape import flatten, in_root_order
+from meshcompat._select import get_submesh
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
 T = TypeVar("T")
@@ -141,6 +145,75 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T: 
     if default is _RAISE:
         raise MeshDimError(unknown_message(view, name))
     return default
+
+
+def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
+    """Return the process group over one or several mesh dims.
+
+    A group that the root has for these ranks is taken; else `flatten` makes it, under its
+    default name. A group has no order of mesh dims, so the order of *names* does not matter.
+
+    Args:
+        mesh: The root or any submesh.
+        names: One name, or a list or tuple of names.
+
+    Returns:
+        This rank's process group.
+
+    Raises:
+        MeshDimError: A name is unknown.
+        MeshLayoutError: Names repeat, dims overlap, or the name for a new flattened mesh is
+            taken.
+        NotInMeshError: This rank is outside the mesh; it has taken part all the same.
+        MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
+
+    Collective:
+        Yes, where a group is made: all ranks of the world, members of the mesh or not.
+
+    Example:
+        >>> from torch.distributed import get_process_group_ranks
+        >>> from meshcompat import get_group, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> get_process_group_ranks(get_group(mesh, "tp"))    # on rank 0
+        [0, 1, 2, 3]
+    """
+    view = view_of(mesh)
+    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
+    if len(dims) == 1:
+        return group_in(view, dims[0])
+    flat = flatten(get_submesh(mesh, tuple(dim.name or "" for dim in dims)))
+    return group_in(view, view_of(flat).dims[0])
+
+
+def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
+    """Return the global ranks of the group over one or several mesh dims.
+
+    Args:
+        mesh: The root or any submesh.
+        names: One name, or a list or tuple of names.
+
+    Returns:
+        Ranks around this one in the order of their group; on a rank outside the mesh those
+        of the first group.
+
+    Raises:
+        MeshDimError: A name is unknown.
+        MeshLayoutError: Names repeat, or dims overlap.
+
+    Collective:
+        No, and no process group is made.
+
+    Example:
+        >>> from meshcompat import get_ranks, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
+        >>> get_ranks(mesh, ("pp", "tp"))    # on rank 0
+        [0, 1, 4, 5]
+    """
+    view = view_of(mesh)
+    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
+    submesh = get_submesh(mesh, tuple(dim.name or "" for dim in dims))
+    ranks: list[int] = submesh.mesh.flatten().tolist()
+    return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
 
 
 def get_axis_names(mesh: DeviceMesh, *, flattened: bool = True) -> tuple[str, ...]:

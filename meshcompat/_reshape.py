@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from meshcompat import _groups, _layout
+import torch.distributed as dist
+
+from meshcompat import _eras, _foreign, _groups, _layout
 from meshcompat._anchors import relink, run_of
 from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
-from meshcompat._errors import MeshDimError, MeshLayoutError
+from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._lookup import find_flat, once, view_of
 from meshcompat._meshes import flat_mesh, mesh_of
 from meshcompat._views import Dim, making
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras.process_groups import GroupOptions
@@ -176,6 +179,67 @@ def unflatten(
         return unflatten_view(view, index, new, share=share_groups)
 
     return once(mesh, ("unflatten", index, sizes, names, options, share_groups), make)
+
+
+def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMesh:
+    """Keep a process group that was made elsewhere as a flattened mesh dim of *root*.
+
+    Args:
+        root: A root mesh that this rank is in.
+        name: Name of the mesh dim, new in the root.
+        group: This rank's group; its ranks are those of some of the root's dims together.
+
+    Returns:
+        A 1-D mesh with that group and the same root; registering the same again gives the
+        same mesh.
+
+    Raises:
+        MeshLayoutError: *root* is no root, the name is taken, or the ranks are no union of
+            mesh dims.
+        NotInMeshError: This rank is outside *root*.
+
+    Collective:
+        No, and no process group is made; but every rank of *root* registers its group of
+        the same dims.
+
+    Example:
+        >>> import torch.distributed as dist
+        >>> from meshcompat import get_flat_mesh, init_device_mesh, register_axis
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> _ = register_axis(mesh, "world", dist.group.WORLD)
+        >>> get_flat_mesh(mesh, "world").size()
+        8
+    """
+    view = view_of(root)
+    wanted = as_name(name)
+    if view.root.mesh is not root:
+        raise MeshLayoutError(f"{root!r} is no root mesh; pass meshcompat.get_root_mesh(mesh)")
+    if not view.root.is_member:
+        raise NotInMeshError(
+            f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
+        )
+    if not _foreign.are_living_groups([group]):
+        raise MeshLayoutError(
+            f"group {group!r} must be a living process group that rank {dist.get_rank()} is in; "
+            f"make one with torch.distributed.new_group"
+        )
+    with making:
+        covered = _foreign.covered_dims(view.root, group)
+        axes = _layout.join(view.root.dims[index].axes for index in covered)
+        handle = _eras.primitives().handle_for(root, group)
+        known = find_flat(view.root, wanted)
+        if known is not None and known[0].axes == axes:
+            record = known[0].group
+            if record is not None and record.handle == handle:
+                return known[1]
+        if known is not None or wanted in view.names:
+            raise MeshLayoutError(
+                f"name {name!r} is taken by another mesh dim of the root; choose another name"
+            )
+        record = _foreign.adopt_group(view.root, axes, handle, root, in_order=True)
+        is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
+        dim = Dim(wanted, axes, record)
+        return flat_mesh(view.root, dim, covered if is_run else None)
 
 
 def unflatten_view(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from meshcompat import _eras, _groups, _layout
+from meshcompat import _eras, _foreign, _groups, _layout
 from meshcompat._anchors import relink
 from meshcompat._arguments import (
     as_device_type,
@@ -23,12 +23,13 @@ from meshcompat._arguments import (
 )
 from meshcompat._errors import MeshLayoutError
 from meshcompat._meshes import set_groups
-from meshcompat._views import Dim, Root, View, making, remember
+from meshcompat._views import Dim, Group, Root, View, making, remember
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._layout import Axes
@@ -108,6 +109,74 @@ def init_device_mesh(
     return mesh
 
 
+def from_group(
+    groups: ProcessGroup | Sequence[ProcessGroup],
+    device_type: str,
+    mesh: object = None,
+    *,
+    mesh_dim_names: Sequence[str] | None = None,
+) -> DeviceMesh:
+    """Return a root mesh over process groups that exist; their objects are kept.
+
+    Args:
+        groups: This rank's group of each mesh dim: one group, or a list of them.
+        device_type: As for `init_device_mesh`.
+        mesh: Global ranks as a tensor or nested list with one dim per group; needed for
+            more than one group, and on ranks outside.
+        mesh_dim_names: A name for each mesh dim.
+
+    Returns:
+        A mesh whose groups are *groups*.
+
+    Raises:
+        MeshLayoutError: The groups do not hold the ranks of *mesh*, or *mesh* is missing.
+
+    Collective:
+        No, and no process group is made.
+
+    Torch:
+        Absent before 2.4.
+
+    Example:
+        >>> import torch.distributed as dist
+        >>> from meshcompat import from_group, get_group
+        >>> mesh = from_group(dist.group.WORLD, "cpu", mesh_dim_names=("dp",))
+        >>> get_group(mesh, "dp") is dist.group.WORLD
+        True
+    """
+    given: list[Any] = list(groups) if isinstance(groups, (list, tuple)) else [groups]
+    if not dist.is_initialized() or not given:
+        raise MeshLayoutError(
+            f"groups {groups!r} must be one or more process groups of an initialised world; "
+            f"call torch.distributed.init_process_group and new_group first"
+        )
+    device = as_device_type(device_type)
+    tensor = _rank_tensor(given, mesh)
+    names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
+    is_inside = dist.get_rank() in tensor.flatten().tolist()
+    if is_inside and not _foreign.are_living_groups(given):
+        raise MeshLayoutError(
+            f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
+            f"make them with torch.distributed.new_group"
+        )
+    with making:
+        made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
+        root = Root(made)
+        records: list[Group | None] = []
+        for axes, group in zip(_layout.dims_of(root.shape), given, strict=True):
+            if is_inside:
+                handle = _eras.primitives().handle_for(made, group)
+                records.append(_foreign.adopt_group(root, axes, handle, made, in_order=True))
+            else:
+                records.append(None)
+        layouts = _layout.dims_of(root.shape)
+        root.dims = tuple(map(Dim, names or (None,) * len(given), layouts, records))
+        set_groups(made, root, root.dims)
+        remember(made, View(root, root.dims, made))
+        relink(made)
+    return made
+
+
 def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
     """Return the ordered global ranks of a mesh of this shape, by default the whole world.
 
@@ -180,3 +249,27 @@ def _select_device(device_type: str) -> None:
     count = module.device_count()
     if count:
         module.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank() % count)))
+
+
+def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
+    if mesh is None:
+        if len(groups) != 1 or not _foreign.are_living_groups(groups):
+            raise MeshLayoutError(
+                f"groups {groups!r} are not one living process group that this rank is in, so "
+                f"they do not say which ranks the mesh has; give mesh, the global ranks with "
+                f"one dim per group"
+            )
+        mesh = dist.get_process_group_ranks(groups[0])
+    try:
+        tensor = torch.as_tensor(mesh, device="cpu")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise MeshLayoutError(
+            f"mesh {mesh!r} must be a tensor or nested list of global ranks"
+        ) from error
+    if tensor.ndim != len(groups) or tensor.numel() == 0:
+        raise MeshLayoutError(
+            f"mesh {mesh!r} has {tensor.ndim} dims for {len(groups)} groups; give the global "
+            f"ranks with one dim per group"
+        )
+    as_ranks(tensor.flatten(), tensor.numel(), dist.get_world_size())
+    return tensor.to(torch.int)
