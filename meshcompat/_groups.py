@@ -15,7 +15,7 @@ import torch.distributed as dist
 from meshcompat import _agreement, _eras, _layout, _making, _release
 from meshcompat._eras import process_groups
 from meshcompat._eras.process_groups import GroupOptions
-from meshcompat._views import Group
+from meshcompat._mesh.memory import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from meshcompat._layout import Axes
-    from meshcompat._views import Root
+    from meshcompat._mesh.memory import Root
 
 
 RANKS_IN_WORDS = 16

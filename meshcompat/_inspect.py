@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from meshcompat import _foreign, _layout
+from meshcompat import _layout
 from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall, recall_size
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
-from meshcompat._lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
+from meshcompat._mesh import foreign
+from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
 from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import get_submesh
 
@@ -108,7 +109,7 @@ def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
         ['world']
     """
     root = view_of(mesh).root
-    _foreign.find_flattened(root)
+    foreign.find_flattened(root)
     return MappingProxyType(dict(root.flattened))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshcompat import _travel
-from meshcompat._lookup import view_of
+from meshcompat._mesh.lookup import view_of
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

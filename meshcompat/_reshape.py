@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from meshcompat import _eras, _foreign, _groups, _layout
-from meshcompat._anchors import relink, run_of
+from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
-from meshcompat._lookup import find_flat, once, view_of
-from meshcompat._meshes import flat_mesh, mesh_of
-from meshcompat._views import Dim, making
+from meshcompat._mesh import foreign
+from meshcompat._mesh.lookup import find_flat, once, view_of
+from meshcompat._mesh.memory import Dim, lock
+from meshcompat._mesh.objects import flat_mesh, mesh_of
+from meshcompat._mesh.tables import relink, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
-    from meshcompat._views import Root, View
+    from meshcompat._mesh.memory import Root, View
 
 
 def flatten(
@@ -93,7 +94,7 @@ def flatten_view(
     None where these are one mesh dim of that name.
     """
     root = view.root
-    with making:
+    with lock:
         refuse_flatten(view, name, made_with, is_asked=is_asked)
         if view.names == (name,):
             return None
@@ -218,13 +219,13 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         raise NotInMeshError(
             f"rank {dist.get_rank()} is outside the mesh and has no group to register there"
         )
-    if not _foreign.are_living_groups([group]):
+    if not foreign.are_living_groups([group]):
         raise MeshLayoutError(
             f"group {group!r} must be a living process group that rank {dist.get_rank()} is in; "
             f"make one with torch.distributed.new_group"
         )
-    with making:
-        covered = _foreign.covered_dims(view.root, group)
+    with lock:
+        covered = foreign.covered_dims(view.root, group)
         axes = _layout.join(view.root.dims[index].axes for index in covered)
         handle = _eras.primitives().handle_for(root, group)
         known = find_flat(view.root, wanted)
@@ -236,7 +237,7 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
             raise MeshLayoutError(
                 f"name {name!r} is taken by another mesh dim of the root; choose another name"
             )
-        record = _foreign.adopt_group(view.root, axes, handle, root, in_order=True)
+        record = foreign.adopt_group(view.root, axes, handle, root, in_order=True)
         is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
         dim = Dim(wanted, axes, record)
         return flat_mesh(view.root, dim, covered if is_run else None)
@@ -246,7 +247,7 @@ def unflatten_view(
     view: View, index: int, new: Sequence[tuple[str, Axes, GroupOptions]], *, share: bool = False
 ) -> DeviceMesh:
     """Return the mesh of *view* with one dim split into the *new* ones; see `unflatten`."""
-    with making:
+    with lock:
         # Two meshes can be one object on one rank and two on another: groups are not made by that.
         key = (view.dims, index, tuple(new), share)
         dims = view.root.factorised.get(key)

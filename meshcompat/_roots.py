@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from meshcompat import _eras, _foreign, _groups, _layout
-from meshcompat._anchors import relink
+from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import (
     as_device_type,
     as_group_options,
@@ -22,8 +21,10 @@ from meshcompat._arguments import (
     world_is_fake,
 )
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import set_groups
-from meshcompat._views import Dim, Group, Root, View, making, remember
+from meshcompat._mesh import foreign
+from meshcompat._mesh.memory import Dim, Group, Root, View, lock, remember
+from meshcompat._mesh.objects import set_groups
+from meshcompat._mesh.tables import relink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def init_device_mesh(
     era = _eras.primitives()
     layouts = _layout.dims_of(shape)
     refuse_descending(order, dict(zip(labels, layouts, strict=True)))
-    with making:
+    with lock:
         tensor = _as_tensor(order).reshape(shape)
         mesh = era.make_root(
             device, tensor, names, keep_order=era.orders_groups() and not _ascends(order)
@@ -154,19 +155,19 @@ def from_group(
     tensor = _rank_tensor(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
     is_inside = dist.get_rank() in tensor.flatten().tolist()
-    if is_inside and not _foreign.are_living_groups(given):
+    if is_inside and not foreign.are_living_groups(given):
         raise MeshLayoutError(
             f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
             f"make them with torch.distributed.new_group"
         )
-    with making:
+    with lock:
         made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
         root = Root(made)
         records: list[Group | None] = []
         for axes, group in zip(_layout.dims_of(root.shape), given, strict=True):
             if is_inside:
                 handle = _eras.primitives().handle_for(made, group)
-                records.append(_foreign.adopt_group(root, axes, handle, made, in_order=True))
+                records.append(foreign.adopt_group(root, axes, handle, made, in_order=True))
             else:
                 records.append(None)
         layouts = _layout.dims_of(root.shape)
@@ -253,7 +254,7 @@ def _select_device(device_type: str) -> None:
 
 def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
     if mesh is None:
-        if len(groups) != 1 or not _foreign.are_living_groups(groups):
+        if len(groups) != 1 or not foreign.are_living_groups(groups):
             raise MeshLayoutError(
                 f"groups {groups!r} are not one living process group that this rank is in, so "
                 f"they do not say which ranks the mesh has; give mesh, the global ranks with "

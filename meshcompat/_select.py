@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcompat import _layout
-from meshcompat._anchors import belongs_to_view
 from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
-from meshcompat._lookup import find_dim, find_flat, get_dim, once, view_of
-from meshcompat._meshes import inert_mesh, mesh_of
-from meshcompat._views import View
+from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
+from meshcompat._mesh.memory import View
+from meshcompat._mesh.objects import inert_mesh, mesh_of
+from meshcompat._mesh.tables import belongs_to_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._views import Dim
+    from meshcompat._mesh.memory import Dim
 
 
 def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:

@@ -13,10 +13,10 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
-from meshcompat._anchors import relink
 from meshcompat._errors import MeshLayoutError
-from meshcompat._meshes import inert_mesh, mesh_of
-from meshcompat._views import ATTRIBUTE, Dim, Root, View, live_roots, making
+from meshcompat._mesh.memory import ATTRIBUTE, Dim, Root, View, live_roots, lock
+from meshcompat._mesh.objects import inert_mesh, mesh_of
+from meshcompat._mesh.tables import relink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def from_plain(data: object) -> DeviceMesh:
             f"{data!r} is no mesh as this meshcompat writes one, with format {FORMAT}; pass what "
             f"meshcompat.mesh_to_dict returned"
         )
-    with making:
+    with lock:
         return _read(data)
 
 

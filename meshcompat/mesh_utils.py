@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from meshcompat._anchors import publish_flat
 from meshcompat._builders import named_meshes, strategies
 from meshcompat._builders.named_meshes import create_moe_mesh as _create_moe_mesh
 from meshcompat._builders.named_meshes import create_ring_ulysses_mesh
@@ -29,7 +28,8 @@ from meshcompat._builders.sizes import degree as _degree
 from meshcompat._builders.sizes import infer_dp_size as _infer_dp_size
 from meshcompat._builders.sizes import minutes as _minutes
 from meshcompat._builders.sizes import require_size_one as _require_size_one
-from meshcompat._lookup import view_of
+from meshcompat._mesh.lookup import view_of
+from meshcompat._mesh.tables import publish_flat
 from meshcompat._reshape import unflatten as _unflatten
 from meshcompat._select import get_flat_mesh, get_fsdp_dp_mesh, get_submesh
 

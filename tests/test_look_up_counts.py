@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat._eras.answers import Answers
-from meshcompat._views import Root
+from meshcompat._mesh.memory import Root
 from meshcompat.testing import fake_world
 from tests.support import native
 from tests.support.native_faults import of_a_thread

@@ -10,17 +10,17 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
-from meshcompat._anchors import publish_flat, refuse_publish
 from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_sizes
 from meshcompat._builders.parallelism import MeshAxisName
 from meshcompat._builders.sizes import degree, minutes
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
-from meshcompat._lookup import view_of
+from meshcompat._mesh.lookup import view_of
+from meshcompat._mesh.memory import Dim, View
+from meshcompat._mesh.tables import publish_flat, refuse_publish
 from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
 from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending
 from meshcompat._select import get_flat_mesh, part_of
-from meshcompat._views import Dim, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

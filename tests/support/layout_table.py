@@ -13,9 +13,9 @@ import numpy as np
 
 import meshcompat as mc
 from meshcompat import _layout
-from meshcompat._lookup import view_of
-from meshcompat._meshes import mesh_of
-from meshcompat._views import Dim
+from meshcompat._mesh.lookup import view_of
+from meshcompat._mesh.memory import Dim
+from meshcompat._mesh.objects import mesh_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._anchors import native_dims
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
-from meshcompat._views import Dim, Group, Root, View, remember, remembered
+from meshcompat._mesh.memory import Dim, Group, Root, View, remember, remembered
+from meshcompat._mesh.tables import native_dims
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

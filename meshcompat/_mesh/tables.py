@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from meshcompat import _eras
 from meshcompat._eras.answers import forget_meshes
 from meshcompat._errors import MeshLayoutError
-from meshcompat._views import names_of, remembered
+from meshcompat._mesh.memory import names_of, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._views import Dim, Root, View
+    from meshcompat._mesh.memory import Dim, Root, View
 
 
 def anchor_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = "_meshcompat"
 """Where a mesh keeps its view."""
 
-making = threading.RLock()
+lock = threading.RLock()
 """Held while meshes and groups are made, so that all threads get the same objects."""
 
 

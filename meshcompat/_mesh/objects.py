@@ -11,16 +11,16 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._anchors import anchor_of, is_refused, relink
 from meshcompat._errors import NotInMeshError, UnsupportedTorchError
-from meshcompat._views import View, making, names_of, remember, remembered
+from meshcompat._mesh.memory import View, lock, names_of, remember, remembered
+from meshcompat._mesh.tables import anchor_of, is_refused, relink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._views import Dim, Root
+    from meshcompat._mesh.memory import Dim, Root
 
 
 class _OutsideGroups(list[object]):
@@ -78,7 +78,7 @@ def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> Device
 
 def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     """Return the mesh from position *start* on, which this rank is not in; the same if it is there."""
-    with making:
+    with lock:
         found = root.elsewhere.get((dims, start))
         if found is None:
             found = _make_inert(root, dims, start)
@@ -109,7 +109,7 @@ def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
 
 def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> DeviceMesh:
     key = (dims, None if anchor is None else id(anchor))
-    with making:
+    with lock:
         found = root.made.get(key)
         if found is None:
             found = _make(root, dims)

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from meshcompat import _eras, _foreign
-from meshcompat._anchors import relink
+from meshcompat import _eras
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
-from meshcompat._meshes import outside_message
-from meshcompat._views import making, remembered
+from meshcompat._mesh import foreign
+from meshcompat._mesh.memory import lock, remembered
+from meshcompat._mesh.objects import outside_message
+from meshcompat._mesh.tables import relink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from torch.distributed import ProcessGroup
 
-    from meshcompat._views import Dim, Root, View
+    from meshcompat._mesh.memory import Dim, Root, View
 
 
 def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) -> DeviceMesh:
@@ -26,7 +27,7 @@ def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) ->
 
     From then on `recall` finds it in this thread.
     """
-    with making:
+    with lock:
         view = view_of(mesh)
         found = view.made.get(key)
         if found is None:
@@ -60,8 +61,8 @@ def _look_over(mesh: object) -> View:
             f"{mesh!r} has no living process groups, because no default process group is "
             f"initialised; call torch.distributed.init_process_group and make the mesh again"
         )
-    with making:
-        view = remembered(mesh) or _foreign.adopt(mesh)
+    with lock:
+        view = remembered(mesh) or foreign.adopt(mesh)
     if not view.root.is_alive:
         raise MeshLayoutError(
             f"{mesh!r} belongs to a default process group that was destroyed; make the mesh "
@@ -89,7 +90,7 @@ def find_flat(root: Root, name: object) -> tuple[Dim, DeviceMesh] | None:
     if not isinstance(name, str):
         return None
     if name not in root.flattened:
-        _foreign.find_flattened(root)
+        foreign.find_flattened(root)
     mesh = root.flattened.get(name)
     view = None if mesh is None else remembered(mesh)
     return None if mesh is None or view is None else (view.dims[0], mesh)
