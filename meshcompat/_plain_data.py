@@ -38,8 +38,9 @@ def mesh_to_dict(mesh: DeviceMesh) -> dict[str, Any]:
 def mesh_from_dict(data: object) -> DeviceMesh:
     """Return the mesh that `mesh_to_dict` wrote, in this world or in another one.
 
-    The root must be there: one of the same device type, shape, names and ranks, made as often
-    before as where the mesh was written. So must its mesh dims: flatten and unflatten first.
+    The root must be there: one of the same device type, shape, names and ranks. Of several that
+    are alike it is the one that as many were made before by `init_device_mesh` as where the mesh
+    was written. So must its mesh dims: flatten and unflatten first.
 
     Args:
         data: What `mesh_to_dict` returned, also after JSON.
@@ -49,7 +50,8 @@ def mesh_from_dict(data: object) -> DeviceMesh:
         that is not among these ranks gets a mesh whose coordinate is None.
 
     Raises:
-        MeshLayoutError: *data* is no mesh, or no live root has these mesh dims.
+        MeshLayoutError: *data* is no mesh, no live root has these mesh dims, or roots are alike
+            and which of them is meant cannot be told, because torch made it.
 
     Collective:
         No, and no process group is made.

@@ -105,6 +105,7 @@ def init_device_mesh(
         groups = _groups.serve(root, wanted, share=True, call="init_device_mesh")
         root.dims = tuple(map(Dim, names or (None,) * len(shape), layouts, groups))
         set_groups(mesh, root, root.dims)
+        root.number_as_made_by("init_device_mesh")
         remember(mesh, View(root, root.dims, mesh))
         relink(mesh)
     return mesh
@@ -173,6 +174,7 @@ def from_group(
         layouts = _layout.dims_of(root.shape)
         root.dims = tuple(map(Dim, names or (None,) * len(given), layouts, records))
         set_groups(made, root, root.dims)
+        root.number_as_made_by("from_group")
         remember(made, View(root, root.dims, made))
         relink(made)
     return made

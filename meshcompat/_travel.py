@@ -26,17 +26,21 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def to_plain(view: View) -> dict[str, Any]:
-    """Return the mesh of *view* in dicts, lists, strings and integers."""
+def to_plain(view: View, *, in_process: bool = False) -> dict[str, Any]:
+    """Return the mesh of *view* in dicts, lists, strings and integers.
+
+    *in_process* adds what finds a root without a number again in this process, as a copy does.
+    """
     root = view.root
     start = _layout.start_of(_layout.join(view.layouts), view.position)
-    return {
+    plain = {
         "format": FORMAT,
         "root": _plain_root(root),
         "number": root.number,
         "dims": [_plain_dim(dim) for dim in view.dims],
         "start": start,
     }
+    return {**plain, "token": root.token} if in_process and root.number is None else plain
 
 
 def from_plain(data: object) -> DeviceMesh:
@@ -79,18 +83,44 @@ def _read(data: dict[str, Any]) -> DeviceMesh:
 
 
 def _find_root(data: dict[str, Any]) -> Root:
-    """Return the only living root of this kind, or the one with this number."""
+    """Return the living root that was written; of several alike only where it can be told."""
     wanted, number = data.get("root"), data.get("number")
     living = live_roots()
     alike = [root for root in living if _plain_root(root) == wanted]
-    chosen = alike if len(alike) == 1 else [root for root in alike if root.number == number]
-    if not chosen:
+    if not alike:
         raise MeshLayoutError(
-            f"the mesh belongs to root mesh {wanted!r}, the one with number {number!r} if there "
-            f"are several, and the live ones are {[_plain_root(root) for root in living]}; make "
-            f"the root first, as it was made before the mesh was written"
+            f"the mesh belongs to root mesh {wanted!r}, and the live ones are "
+            f"{[_plain_root(root) for root in living]}; make the root first, as it was made before "
+            f"the mesh was written"
         )
-    return chosen[0]
+    found = [root for root in alike if _is_the_one(root, data)] or _only(alike, number)
+    if len(found) == 1:
+        return found[0]
+    raise MeshLayoutError(
+        f"the mesh belongs to root mesh {wanted!r} with number {number!r}, and which of the roots "
+        f"like it that is cannot be told: the live ones have the numbers "
+        f"{[root.number for root in alike]}, where None is a root that torch made; make the root "
+        f"first with meshcompat.init_device_mesh, as often as before the mesh was written"
+    )
+
+
+def _is_the_one(root: Root, data: dict[str, Any]) -> bool:
+    if root.number is None:
+        return data.get("token") == root.token
+    return data.get("number") == root.number
+
+
+def _only(alike: list[Root], number: object) -> list[Root]:
+    """Return the root that must be meant because this world never had another one like it.
+
+    A mesh of a root that torch made is not taken for one of a root that all ranks made: beside
+    that one, torch's root may be here, and nobody has asked about it yet.
+    """
+    numbered = alike[0].count_of_kind()
+    unnumbered = [root for root in alike if root.number is None]
+    if number is None:
+        return [] if numbered else unnumbered
+    return alike if numbered + len(unnumbered) == 1 else []
 
 
 def _find_dims(root: Root, wanted: object) -> tuple[Dim, ...]:

@@ -7,6 +7,7 @@ mix up equal meshes, as torch's own did up to 2.9.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import weakref
 from collections import Counter
@@ -37,8 +38,10 @@ lock = threading.RLock()
 
 
 _roots: list[weakref.ref[Root]] = []
-_made_in: weakref.WeakKeyDictionary[ProcessGroup, Counter[Hashable]] = weakref.WeakKeyDictionary()
-"""How many roots of each kind were made in a default process group."""
+_made_in: weakref.WeakKeyDictionary[ProcessGroup, Counter[tuple[str, Hashable]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""How many roots of each kind all ranks made together in a default process group, by the call."""
 
 
 class Group:
@@ -100,12 +103,32 @@ class Root:
         """Mesh dims that were split, alike on all ranks: which meshes are one object is not."""
         world: Any = dist.group.WORLD
         self.world = weakref.ref(world)
-        kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
-        made = _made_in.setdefault(world, Counter())
-        self.number = made[kind]
-        made[kind] += 1
+        self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
+        self.number: int | str | None = None
+        """Which of its kind it is, alike on all ranks; None where they did not make it together."""
+        self.token = secrets.token_hex(8)
+        """Tells it from every other root of this process."""
         _roots[:] = [known for known in _roots if known() is not None]
         _roots.append(weakref.ref(self))
+
+    def number_as_made_by(self, call: str) -> None:
+        """Number the root among those of its kind, once all ranks have made it.
+
+        What one rank alone looked at, or failed to make, must not count: the numbers of the
+        ranks would shift against each other. *call* is the public function: each has a row of
+        numbers of its own, so that `from_group`, which no rank waits in, cannot shift the rest.
+        """
+        world: Any = self.world()
+        made = _made_in.setdefault(world, Counter())
+        number = made[call, self.kind]
+        made[call, self.kind] += 1
+        self.number = number if call == "init_device_mesh" else f"{call} {number}"
+
+    def count_of_kind(self) -> int:
+        """Return how many roots of this kind all ranks made together, living or not."""
+        world: Any = self.world()
+        made = _made_in.get(world, Counter())
+        return sum(count for (_, kind), count in made.items() if kind == self.kind)
 
     @property
     def is_alive(self) -> bool:
@@ -190,7 +213,7 @@ class View:
         # The one arrow upwards: reading back takes meshes, and they take views.
         from meshcompat import _travel  # noqa: PLC0415
 
-        return (_travel.from_plain, (_travel.to_plain(self),))
+        return (_travel.from_plain, (_travel.to_plain(self, in_process=True),))
 
     @property
     def names(self) -> tuple[str, ...]:
