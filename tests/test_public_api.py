@@ -84,8 +84,6 @@ OTHERS = {
     "__version__",
 }
 
-SOURCE = Path(mc.__file__).read_text(encoding="utf-8")
-
 
 def test_all_is_what_is_promised():
     assert set(mc.__all__) == {*SIGNATURES, *ERRORS, *OTHERS}
@@ -93,20 +91,25 @@ def test_all_is_what_is_promised():
     assert dir(mc) == sorted(mc.__all__)
 
 
+@pytest.mark.once
 def test_all_is_what_a_type_checker_sees():
-    (checked,) = (
-        node
-        for node in ast.parse(SOURCE).body
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    )
-    imports = [node for node in checked.body if isinstance(node, ast.ImportFrom)]
-    rooms = {
-        node.module.removeprefix("meshcompat."): tuple(alias.name for alias in node.names)
-        for node in imports
-    }
-    assert rooms == mc._ROOMS  # noqa: SLF001  (the other spelling of the same table)
-    names = [name for room in rooms.values() for name in room]
-    assert sorted([*names, *ERRORS, "__version__"]) == mc.__all__
+    stub = ast.parse(Path(mc.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    names = [alias.asname for node in imports for alias in node.names]
+    assert sorted([*names, "__version__"]) == mc.__all__
+
+
+def test_a_star_import_gives_all():
+    given = {}
+    exec("from meshcompat import *", given)  # noqa: S102
+    assert given.keys() >= set(mc.__all__)
+
+
+@pytest.mark.once
+def test_import_of_an_error_does_not_wait_for_torch():
+    code = "import sys; from meshcompat import MeshDimError; sys.exit('torch' in sys.modules)"
+    root = Path(mc.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0
 
 
 @pytest.mark.parametrize("name", mc.__all__)
