@@ -1,4 +1,4 @@
-"""What users pass, checked and brought into one form, before anything else happens.
+"""Ranks, devices and backends that users pass, checked against torch and brought into one form.
 
 Every function raises `MeshDimError` or `MeshLayoutError`: what was asked, what is allowed,
 what to do.
@@ -6,77 +6,19 @@ what to do.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import timedelta
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 
 from meshcompat._eras.process_groups import GroupOptions, are_options
 from meshcompat._errors import MeshDimError, MeshLayoutError
+from meshcompat._plain_arguments import is_int
 
-
-def as_names(names: object) -> tuple[str, ...]:
-    """Bring a string, list or tuple of mesh dim names to a tuple of plain strings."""
-    if isinstance(names, str):
-        return (str.__str__(names),)
-    if not isinstance(names, (list, tuple)) or not names:
-        raise MeshLayoutError(
-            f"expected a mesh dim name, or a list or tuple of at least one, got {names!r}; "
-            f"for example 'dp' or ('dp', 'tp')"
-        )
-    for name in names:
-        if not isinstance(name, str):
-            raise MeshDimError(
-                f"unknown mesh dim {name!r} in {names!r}: mesh dims are asked for by name"
-            )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise MeshLayoutError(
-            f"mesh dim names {names!r} repeat {repeated}; name every mesh dim once"
-        )
-    return tuple(str.__str__(name) for name in names)
-
-
-def as_name(name: object) -> str:
-    """Bring one new mesh dim name to a plain string."""
-    if not isinstance(name, str) or not name or not _is_encodable(name):
-        raise MeshLayoutError(
-            f"a mesh dim name must be a string of at least one character that UTF-8 can encode, "
-            f"got {name!r}; give a name such as 'dp'"
-        )
-    return str.__str__(name)
-
-
-def as_new_names(names: object, count: int) -> tuple[str, ...]:
-    """Bring the names of *count* new mesh dims to a tuple."""
-    given = (names,) if isinstance(names, str) else names
-    if not isinstance(given, (list, tuple)) or len(given) != count:
-        raise MeshLayoutError(
-            f"mesh_dim_names {names!r} must be {count} names, one for each mesh dim; give a "
-            f"tuple of {count} strings"
-        )
-    new = tuple(as_name(name) for name in given)
-    if len(set(new)) < len(new):
-        raise MeshLayoutError(f"mesh_dim_names {names!r} repeat a name; name every mesh dim once")
-    return new
-
-
-def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
-    """Bring the sizes of mesh dims to a tuple of positive ints."""
-    given = (sizes,) if is_int(sizes) else sizes
-    if (
-        not isinstance(given, Sequence)
-        or not given
-        or not all(is_int(size) and size > 0 for size in given)
-    ):
-        raise MeshLayoutError(
-            f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
-        )
-    return tuple(map(int, given))
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 def as_list(ranks: object) -> Sequence[Any]:
@@ -105,23 +47,6 @@ def as_ranks(ranks: object, count: int, world_size: int) -> Sequence[int]:
             f"ranks {ranks!r} are {len(found)}, but the mesh shape has {count}; {allowed}"
         )
     return found if isinstance(found, range) else list(map(int, found))
-
-
-def as_timeout(timeout: object) -> timedelta | None:
-    """Bring a timeout, a timedelta or seconds, to a timedelta."""
-    if timeout is None:
-        return None
-    limit = timeout
-    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
-        try:
-            limit = timedelta(seconds=timeout)
-        except (OverflowError, ValueError):  # NaN is a ValueError
-            limit = None
-    if not isinstance(limit, timedelta) or limit <= timedelta(0):
-        raise MeshLayoutError(
-            f"timeout {timeout!r} must be a timedelta or a number of seconds, more than zero"
-        )
-    return limit
 
 
 def as_device_type(device_type: object) -> str:
@@ -173,11 +98,6 @@ def as_group_options(
         found[index] = GroupOptions(_as_backend(backend), _as_options(options, backend), timeout)
     plain = GroupOptions(timeout=timeout)
     return tuple(found.get(index, plain) for index in range(len(names)))
-
-
-def is_int(value: object) -> TypeGuard[int]:
-    """Return whether *value* is an int, or an int of numpy; True and False are none."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def world_is_fake() -> bool:
@@ -250,15 +170,6 @@ def _known_backends() -> set[str]:
 def _parts(backend: str) -> list[str]:
     """Return the backends of a name such as ``"cpu:gloo,cuda:nccl"``."""
     return [part.partition(":")[2] or part for part in backend.lower().split(",")]
-
-
-def _is_encodable(name: str) -> bool:
-    # torch hands the name to C++, which takes UTF-8 and so no lone surrogates.
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_usable(backend: str) -> bool:

@@ -6,12 +6,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from meshcompat import _layout
-from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall, recall_size
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
 from meshcompat._mesh import foreign
 from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
+from meshcompat._plain_arguments import as_names
 from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import get_submesh
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
 from meshcompat import _eras, _groups, _layout
-from meshcompat._arguments import as_group_options, as_name, as_new_names, as_sizes, as_timeout
+from meshcompat._arguments import as_group_options
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
+from meshcompat._fitting import split_axes
 from meshcompat._mesh import foreign
 from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock
 from meshcompat._mesh.objects import flat_mesh, mesh_of
 from meshcompat._mesh.tables import relink, run_of
+from meshcompat._plain_arguments import as_name, as_new_names, as_sizes, as_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -352,21 +353,7 @@ def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...
     Raises:
         MeshLayoutError: See `unflatten`.
     """
-    axes = view.dims[index].axes
-    size = _layout.size_of(axes)
-    product = " * ".join(map(str, sizes))
-    if math.prod(sizes) != size:
-        raise MeshLayoutError(
-            f"mesh_sizes {sizes!r} multiply to {product} = {math.prod(sizes)}, but mesh dim "
-            f"{view.dims[index].name!r} has size {size}; give sizes whose product is {size}"
-        )
-    parts = _layout.split(axes, sizes)
-    if parts is None:
-        raise MeshLayoutError(
-            f"mesh_sizes {sizes!r} do not divide mesh dim {view.dims[index].name!r}, which is "
-            f"made of parts of sizes {tuple(part for part, _ in axes)}; give sizes that keep "
-            f"these apart"
-        )
+    parts = split_axes(view.dims[index].name, view.dims[index].axes, sizes)
     if not all(_keeps_order(view.root, part) for part in parts):
         raise MeshLayoutError(
             f"splitting mesh dim {view.dims[index].name!r} into sizes {sizes!r} gives ranks that "

@@ -11,20 +11,14 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _groups, _layout
-from meshcompat._arguments import (
-    as_device_type,
-    as_group_options,
-    as_new_names,
-    as_ranks,
-    as_sizes,
-    as_timeout,
-    world_is_fake,
-)
+from meshcompat._arguments import as_device_type, as_group_options, as_ranks, world_is_fake
 from meshcompat._errors import MeshLayoutError
+from meshcompat._fitting import require_whole_world
 from meshcompat._mesh import foreign
 from meshcompat._mesh.memory import Dim, Group, Root, View, lock, remember
 from meshcompat._mesh.objects import set_groups
 from meshcompat._mesh.tables import relink
+from meshcompat._plain_arguments import as_new_names, as_sizes, as_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,11 +185,7 @@ def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
     world_size = dist.get_world_size()
     if ranks is not None:
         return as_ranks(ranks, count, world_size)
-    if count != world_size:
-        raise MeshLayoutError(
-            f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
-            f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
-        )
+    require_whole_world(shape, world_size)
     return range(count)
 
 

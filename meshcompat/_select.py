@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcompat import _layout
-from meshcompat._arguments import as_names
 from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
 from meshcompat._mesh.memory import View
 from meshcompat._mesh.objects import inert_mesh, mesh_of
 from meshcompat._mesh.tables import belongs_to_view
+from meshcompat._plain_arguments import as_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

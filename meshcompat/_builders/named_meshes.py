@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
-from meshcompat._arguments import as_list, as_name, as_names, as_new_names, as_sizes
+from meshcompat._arguments import as_list
 from meshcompat._builders.parallelism import MeshAxisName
 from meshcompat._builders.sizes import degree, minutes
+from meshcompat._builders.specs import EXPERT_NAMES, plain, plain_flattened
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.lookup import view_of
@@ -23,7 +23,7 @@ from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descendin
 from meshcompat._select import get_flat_mesh, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -60,7 +60,7 @@ def init_named_mesh(
         >>> get_flat_mesh(mesh, "all").size()
         8
     """
-    shape, names, flattened = _plain(spec)
+    shape, names, flattened = plain(spec)
     limit = minutes(timeout_minutes)
     order = ranks_in_world(shape, ranks)
     layouts = dict(zip(names, _layout.dims_of(shape), strict=True))
@@ -112,7 +112,7 @@ def register_flattened_axes(
     limit = minutes(timeout_minutes)
     made_with = GroupOptions(timeout=limit or view.root.timeout)
     parts = {
-        name: part_of(view, joined) for name, joined in _plain_flattened(flattened_axes).items()
+        name: part_of(view, joined) for name, joined in plain_flattened(flattened_axes).items()
     }
     for name, part in parts.items():
         refuse_flatten(part, name, made_with, is_asked=limit is not None)
@@ -186,10 +186,9 @@ def create_moe_mesh(
     # nor a mesh.
     line = View(view.root, (Dim(None, axes, None),), view.anchor, elsewhere=stage.elsewhere)
     made_with = GroupOptions(timeout=minutes(timeout_minutes) or view.root.timeout)
-    experts = (str(MeshAxisName.EP_SHARD.value), str(MeshAxisName.EP.value))
     new = [
         (name, part, made_with)
-        for name, part in zip(experts, split_dim(line, 0, sizes), strict=True)
+        for name, part in zip(EXPERT_NAMES, split_dim(line, 0, sizes), strict=True)
     ]
     return unflatten_view(line, 0, new)
 
@@ -243,32 +242,4 @@ def validate_mesh_spec(spec: MeshSpec) -> None:
     Raises:
         MeshLayoutError: It does.
     """
-    _plain(spec)
-
-
-def _plain(spec: MeshSpec) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return shape, names and flattened axes of a spec in ints and plain strings, checked."""
-    shape = as_sizes(spec.shape, "shape")
-    names = as_new_names(spec.axes, len(shape))
-    flattened = _plain_flattened(spec.flattened_axes)
-    for name, joined in flattened.items():
-        places = [names.index(part) for part in joined if part in names]
-        if name in names or len(places) < len(joined):
-            raise MeshLayoutError(
-                f"flattened axis {name!r} of {spec!r} needs a new name, and joins some of the "
-                f"mesh dims {names}, not {joined!r}"
-            )
-        if places != sorted(places):
-            raise MeshLayoutError(
-                f"flattened axis {name!r} of {spec!r} joins {joined!r} out of order; sort them"
-            )
-    return shape, names, flattened
-
-
-def _plain_flattened(flattened_axes: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(flattened_axes, Mapping):
-        raise MeshLayoutError(
-            f"flattened_axes {flattened_axes!r} must be a dict from each new name to the mesh "
-            f"dims that it joins"
-        )
-    return {as_name(name): as_names(joined) for name, joined in flattened_axes.items()}
+    plain(spec)

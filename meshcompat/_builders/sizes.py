@@ -6,8 +6,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from meshcompat._arguments import as_timeout, is_int
 from meshcompat._errors import MeshLayoutError
+from meshcompat._plain_arguments import as_timeout, is_int
 
 if TYPE_CHECKING:
     from meshcompat._builders.parallelism import HasParallelismSizes

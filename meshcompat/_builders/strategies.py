@@ -9,8 +9,15 @@ import torch.distributed as dist
 from meshcompat import _layout
 from meshcompat._arguments import as_list
 from meshcompat._builders.named_meshes import create_moe_mesh, init_named_mesh
-from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
-from meshcompat._builders.sizes import degrees_of, fill_world, require_size_one
+from meshcompat._builders.sizes import degrees_of
+from meshcompat._builders.specs import (
+    EXPERT_NAMES,
+    fsdp2_spec,
+    megatron_fsdp_spec,
+    refuse_for_ddp,
+    refuse_for_megatron_fsdp,
+    strategy_of,
+)
 from meshcompat._errors import MeshLayoutError
 from meshcompat._roots import ranks_in_world, refuse_descending
 
@@ -20,11 +27,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._builders.parallelism import HasParallelismSizes
-    from meshcompat._builders.sizes import Degrees
-
-PP, REPLICATE, SHARD = MeshAxisName.PP, MeshAxisName.DP_REPLICATE, MeshAxisName.DP_SHARD
-DP, CP, TP = MeshAxisName.DP, MeshAxisName.CP, MeshAxisName.TP
-EP_SHARD, EP = MeshAxisName.EP_SHARD, MeshAxisName.EP
+    from meshcompat._layout import Axes
 
 
 def create_device_meshes(
@@ -65,14 +68,7 @@ def create_device_meshes(
         >>> tuple(mesh.shape), moe_mesh.mesh.tolist()
         ((1, 1, 4, 1, 2), [[0, 1, 2, 3], [4, 5, 6, 7]])
     """
-    strategies = {"FSDP2Config", "MegatronFSDPConfig", "DDPConfig"}
-    names = [kind.__name__ for kind in type(strategy_config).__mro__]
-    strategy = next((name for name in names if name in strategies), None)
-    if strategy is None:
-        raise MeshLayoutError(
-            f"unknown strategy config {strategy_config!r}: none of its classes {names} is called "
-            f"one of {sorted(strategies)}; pass a config of one of these strategies"
-        )
+    strategy = strategy_of(strategy_config)
     if strategy == "FSDP2Config":
         return create_fsdp2_device_mesh(
             parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
@@ -82,7 +78,7 @@ def create_device_meshes(
             parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
         )
         return mesh, None
-    _refuse(strategy, degrees_of(parallelism), "dp_replicate", "tp", "pp", "cp", "ep")
+    refuse_for_ddp(degrees_of(parallelism))
     return None, None
 
 
@@ -123,40 +119,19 @@ def create_fsdp2_device_mesh(
     """
     order = None if ranks is None else as_list(ranks)
     sizes = degrees_of(parallelism)
-    pp, cp, tp = sizes.pp_size, sizes.cp_size, sizes.tp_size
-    dp = fill_world(sizes, _count(world_size, order), ("pp_size", "cp_size", "tp_size"))
-    replicate, ep = sizes.dp_replicate_size, sizes.ep_size
-    if dp % replicate:
-        raise MeshLayoutError(
-            f"dp_replicate_size {replicate} does not divide dp_size {dp}; give a divisor of {dp}"
-        )
-    if replicate != 1 and replicate >= dp:
-        raise MeshLayoutError(
-            f"dp_replicate_size {replicate} leaves nothing of dp_size {dp} to shard; give a "
-            f"smaller divisor of {dp}, or use DDP"
-        )
-    stage = dp * cp * tp
-    if stage % ep:
-        raise MeshLayoutError(
-            f"ep_size {ep} does not divide dp_size * cp_size * tp_size = {dp} * {cp} * {tp} = "
-            f"{stage}; give a divisor of {stage}"
-        )
-    spec = MeshSpec(
-        shape=(pp, replicate, dp // replicate, cp, tp),
-        axes=(PP, REPLICATE, SHARD, CP, TP),
-        flattened_axes={
-            DP: (REPLICATE, SHARD),
-            MeshAxisName.DP_SHARD_CP: (SHARD, CP),
-            MeshAxisName.DP_CP: (REPLICATE, SHARD, CP),
-        },
-    )
-    experts = zip((PP, EP_SHARD, EP), _layout.dims_of((pp, stage // ep, ep)), strict=True)
-    refuse_descending(ranks_in_world(spec.shape, order), dict(experts) if ep > 1 else {})
+    spec, expert_sizes = fsdp2_spec(sizes, _count(world_size, order))
+    pp = spec.shape[0]
+    experts: dict[str, Axes] = {}
+    if expert_sizes is not None:
+        parts = _layout.dims_of((pp, *expert_sizes))
+        experts = dict(zip(("pp", *EXPERT_NAMES), parts, strict=True))
+    refuse_descending(ranks_in_world(spec.shape, order), experts)
     mesh = init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
-    if ep == 1:
+    if expert_sizes is None:
         return mesh, None
+    ep_shard, ep = expert_sizes
     moe_mesh = create_moe_mesh(
-        mesh, ep_shard_size=stage // ep, ep_size=ep, pp_size=pp, timeout_minutes=timeout_minutes
+        mesh, ep_shard_size=ep_shard, ep_size=ep, pp_size=pp, timeout_minutes=timeout_minutes
     )
     return mesh, moe_mesh
 
@@ -194,17 +169,9 @@ def create_megatron_fsdp_device_mesh(
     """
     order = None if ranks is None else as_list(ranks)
     sizes = degrees_of(parallelism)
-    _refuse("MegatronFSDPConfig", sizes, "dp_replicate", "pp", "ep")
-    cp, tp = sizes.cp_size, sizes.tp_size
-    dp = fill_world(sizes, _count(world_size, order), ("cp_size", "tp_size"))
-    flattened: dict[str, tuple[str, ...]] = {MeshAxisName.DP_CP: (DP, CP)} if cp > 1 else {}
-    spec = MeshSpec((dp, cp, tp), (DP, CP, TP), flattened)
+    refuse_for_megatron_fsdp(sizes)
+    spec = megatron_fsdp_spec(sizes, _count(world_size, order))
     return init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
-
-
-def _refuse(strategy: str, sizes: Degrees, *kinds: str) -> None:
-    for kind in kinds:
-        require_size_one(strategy, getattr(sizes, f"{kind}_size"), f"{kind}_size")
 
 
 def _count(world_size: int, ranks: Sequence[int] | None) -> int:

@@ -1,0 +1,48 @@
+"""Do these sizes fit? Refusals in words about plain layouts: no torch, no mesh."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from meshcompat import _layout
+from meshcompat._errors import MeshLayoutError
+
+if TYPE_CHECKING:
+    from meshcompat._layout import Axes
+
+
+def require_whole_world(shape: tuple[int, ...], world_size: int) -> None:
+    """Refuse a shape that has more or fewer ranks than the world.
+
+    Raises:
+        MeshLayoutError: It has.
+    """
+    count = math.prod(shape)
+    if count != world_size:
+        raise MeshLayoutError(
+            f"mesh_shape {shape!r} has {' * '.join(map(str, shape))} = {count} ranks, but the "
+            f"world has {world_size}; give a shape of {world_size}, or ranks for a smaller mesh"
+        )
+
+
+def split_axes(name: str | None, axes: Axes, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
+    """Return the axes of the parts of the mesh dim *name*.
+
+    Raises:
+        MeshLayoutError: The sizes do not multiply up to its size, or cut a part of it.
+    """
+    size = _layout.size_of(axes)
+    product = " * ".join(map(str, sizes))
+    if math.prod(sizes) != size:
+        raise MeshLayoutError(
+            f"mesh_sizes {sizes!r} multiply to {product} = {math.prod(sizes)}, but mesh dim "
+            f"{name!r} has size {size}; give sizes whose product is {size}"
+        )
+    parts = _layout.split(axes, sizes)
+    if parts is None:
+        raise MeshLayoutError(
+            f"mesh_sizes {sizes!r} do not divide mesh dim {name!r}, which is made of parts of "
+            f"sizes {tuple(part for part, _ in axes)}; give sizes that keep these apart"
+        )
+    return parts
