@@ -6,7 +6,7 @@ import time
 import pytest
 
 from meshcompat.__main__ import main
-from meshcompat.verify import alone
+from meshcompat.verify.local import ranks as local
 from meshcompat.verify.verdict import failures_of
 from tests.support.verify_faults import Fault, patient_timeout, standard_plan
 
@@ -20,13 +20,13 @@ def no_process_left_running(monkeypatch):
     """Every rank that was started is gone afterwards, whatever happened to it."""
     monkeypatch.delenv("RANK", raising=False)
     pids = []
-    kill = alone.Ranks.kill
+    kill = local.Ranks.kill
 
     def kill_and_note(ranks):
         pids.extend(process.pid for process in ranks.processes.values())
         kill(ranks)
 
-    monkeypatch.setattr(alone.Ranks, "kill", kill_and_note)
+    monkeypatch.setattr(local.Ranks, "kill", kill_and_note)
     yield
     assert not [pid for pid in pids if _is_running(pid)]
     assert multiprocessing.active_children() == []
@@ -41,7 +41,7 @@ def _is_running(pid):
 
 
 def _failures(fault, timeout=60.0):
-    roll = alone.verify(standard_plan(4), timeout, reduce=fault)
+    roll = local.verify(standard_plan(4), timeout, reduce=fault)
     return failures_of(roll, f"within {timeout:g} s")
 
 
@@ -68,14 +68,14 @@ def test_verify_names_a_rank_with_a_wrong_sum():
 
 @pytest.mark.processes
 def test_verify_names_a_dead_rank_and_where_it_died_and_exits_with_1(capsys, monkeypatch):
-    plain_verify = alone.verify
+    plain_verify = local.verify
 
     def verify(plan, timeout, *, reduce, watch):
         assert reduce is None
         fault = Fault("SIGKILL", 3, "fsdp2/tp")
         return plain_verify(plan, timeout, reduce=fault, watch=watch)
 
-    monkeypatch.setattr(alone, "verify", verify)
+    monkeypatch.setattr(local, "verify", verify)
     start = time.monotonic()
     assert main(["verify", "-n", "4"]) == 1
     assert time.monotonic() - start < 30, "a dead rank is not waited for"
@@ -97,7 +97,7 @@ def test_verify_names_a_stopped_rank_within_the_timeout_and_five_seconds():
             stopped_at.append(time.monotonic())
 
     fault = Fault("SIGSTOP", 1, "flattened/dp")
-    roll = alone.verify(standard_plan(4), TIMEOUT, reduce=fault, watch=note)
+    roll = local.verify(standard_plan(4), TIMEOUT, reduce=fault, watch=note)
     assert time.monotonic() - stopped_at[0] < TIMEOUT + 5
     first, *_ = failures_of(roll, "")
     assert first.kind == "silent"
@@ -116,14 +116,14 @@ def test_verify_tells_the_error_of_a_rank():
 
 @pytest.mark.processes
 def test_verify_names_a_rank_that_is_counted_twice():
-    roll = alone.verify(standard_plan(2), 60, reduce=Fault("twice", 1, "expert/ep"))
+    roll = local.verify(standard_plan(2), 60, reduce=Fault("twice", 1, "expert/ep"))
     (failure,) = failures_of(roll, "")
     assert "the sum came from ranks 2 x 0, 2 x 1, and should come from 0, 1" in failure.message
 
 
 @pytest.mark.processes
 def test_verify_names_a_rank_that_cannot_be_started():
-    roll = alone.verify(standard_plan(2), 60, reduce=lambda *_: None)
+    roll = local.verify(standard_plan(2), 60, reduce=lambda *_: None)
     first, missing = failures_of(roll, "")
     assert first.message.startswith("rank 0 died (could not be started, ")
     assert missing.ranks == (1,)
@@ -131,7 +131,7 @@ def test_verify_names_a_rank_that_cannot_be_started():
 
 @pytest.mark.processes
 def test_ranks_leave_when_nobody_listens_to_them(tmp_path):
-    ranks = alone.Ranks(standard_plan(2), 60, tmp_path, Fault("SIGSTOP", 0, "hsdp/dp_replicate"))
+    ranks = local.Ranks(standard_plan(2), 60, tmp_path, Fault("SIGSTOP", 0, "hsdp/dp_replicate"))
     ranks.start()
     _wait_for(lambda: len(ranks.processes) == 2)
     for pipe in ranks.pipes.values():
@@ -145,7 +145,7 @@ def test_ranks_leave_when_nobody_listens_to_them(tmp_path):
 
 @pytest.mark.processes
 def test_ranks_that_start_after_the_end_are_ended(tmp_path):
-    ranks = alone.Ranks(standard_plan(1), 60, tmp_path, None)
+    ranks = local.Ranks(standard_plan(1), 60, tmp_path, None)
     ranks.is_over = True
     ranks.start()
     _wait_for(lambda: len(ranks.processes) == 1)
@@ -158,7 +158,7 @@ def test_ranks_that_start_after_the_end_are_ended(tmp_path):
 def test_the_environment_is_left_as_it_was(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
-    alone.verify(standard_plan(1), 60)
+    local.verify(standard_plan(1), 60)
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "TORCH_CPP_LOG_LEVEL" not in os.environ
 

@@ -7,8 +7,11 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
-from meshcompat.verify import checks, given, launched
+from meshcompat.verify import checks
 from meshcompat.verify.arguments import Request
+from meshcompat.verify.launched import command as launched
+from meshcompat.verify.launched.place import Place
+from meshcompat.verify.launched.rank import choose_device
 from meshcompat.verify.plan import Row
 from tests.support.verify_faults import standard_plan
 
@@ -69,8 +72,8 @@ def test_a_rank_chooses_its_device_before_it_joins(monkeypatch):
 def test_device_is_that_of_the_local_rank(monkeypatch, asked, count, local_rank, device):
     monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    place = given.Place.of({**ENVIRONMENT, "LOCAL_RANK": str(local_rank)})
-    assert str(given.choose_device(asked, place)) == device
+    place = Place.of({**ENVIRONMENT, "LOCAL_RANK": str(local_rank)})
+    assert str(choose_device(asked, place)) == device
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_a_rank_without_a_device_is_told_what_to_do(monkeypatch, asked, count, w
     monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(ValueError, match=words):
-        given.choose_device(asked, given.Place.of(ENVIRONMENT))
+        choose_device(asked, Place.of(ENVIRONMENT))
 
 
 @pytest.mark.parametrize(("local_rank", "is_told"), [("2", True), ("3", False)])

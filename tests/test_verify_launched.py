@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from meshcompat.verify import alone
-from tests.support.verify_faults import Fault, Launch, patient_timeout
+from tests.support.verify_faults import Fault, Launch, patient_timeout, quiet_environment
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 
@@ -25,8 +24,8 @@ class Job:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.launched"])
-        with alone.quiet_environment():
+        context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.launched.command"])
+        with quiet_environment():
             multiprocessing.forkserver.ensure_running()
         arguments = ("--timeout", str(TIMEOUT), "--device", "cpu", *arguments)
         self.launches = [

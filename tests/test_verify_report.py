@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from meshcompat._rank_processes.words import end_text, one_line, ranks_text
 from meshcompat.verify import screen
 from meshcompat.verify.report import HEADINGS, LEGEND, Report
 from meshcompat.verify.roll import Result, Roll
 from meshcompat.verify.verdict import failures_of
-from meshcompat.verify.words import end_text, one_line, ranks_text
 from tests.support.verify_faults import standard_plan
 
 

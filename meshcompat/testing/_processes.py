@@ -17,8 +17,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meshcompat.testing._rank import STACK_SIGNAL, Case, Place, Reply
-from meshcompat.testing._seed import Seed
+from meshcompat._rank_processes.seed import Seed
+from meshcompat.testing._rank import STACK_SIGNAL, Case, Reply, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -62,11 +62,14 @@ class RankProcesses:
         logs = [self._folder / f"rank-{rank}.log" for rank in range(self._world_size)]
         for log in logs:
             log.touch()
-        places = [
-            Place(rank, self._world_size, self._backend, str(log)) for rank, log in enumerate(logs)
+        tasks = [
+            Task(rank, self._world_size, self._backend, str(log)) for rank, log in enumerate(logs)
         ]
         try:
-            self.pids, self._connections = self._seed.fork(places, self._preload)
+            self._seed.preload(self._preload)
+            self.pids, self._connections = self._seed.fork(
+                "meshcompat.testing._rank:main", tasks, str(self._folder)
+            )
             is_met = self._introduce()
             outputs = "".join(self.output(rank) for rank in range(self._world_size))
         except BaseException:

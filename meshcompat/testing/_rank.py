@@ -7,13 +7,11 @@ its end means is the parent's business.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import os
 import pickle
 import signal
-import socket
 import sys
 import threading
 import time
@@ -25,6 +23,8 @@ import torch
 import torch.distributed as dist
 
 from meshcompat._eras import process_groups
+from meshcompat._rank_processes.loopback import talk_on_loopback
+from meshcompat._rank_processes.stores import PrefixStore, open_store
 from meshcompat.testing._shipping import Parcel, unpack
 
 if TYPE_CHECKING:
@@ -33,17 +33,15 @@ if TYPE_CHECKING:
 # Tells a rank to write its stack into its log.
 STACK_SIGNAL = signal.SIGUSR1
 
-_PR_SET_PDEATHSIG = 1
-
-# Joining includes the start of the slowest rank; the time-out of a case does not apply yet.
-_JOIN_TIMEOUT = timedelta(seconds=60)
+# Seconds. Joining includes the start of the slowest rank; the time-out of a case comes later.
+_JOIN_TIMEOUT = 60.0
 
 is_rank = False
 """True in a process that is a rank of a pool."""
 
 
-class Place(NamedTuple):
-    """Which rank of which world a process is."""
+class Task(NamedTuple):
+    """What the process of one rank is given: which rank of which world it is, and its log."""
 
     rank: int
     world_size: int
@@ -68,28 +66,27 @@ class Reply(NamedTuple):
     result: bytes
 
 
-def rank_main(place: Place, connection: Connection[Any, Any], seed: int) -> NoReturn:
-    """Be a rank until the parent closes *connection* or the process *seed* ends."""
+def main(task: Task, connection: Connection[Any, Any]) -> NoReturn:
+    """Be a rank until the parent closes *connection*."""
     global is_rank  # noqa: PLW0603  (a fact about the process)
     is_rank = True
-    _end_with(seed)
-    _redirect_output(place.log)
-    _set_environment(place)
-    store = _join(place, connection)
+    _redirect_output(task.log)
+    _set_environment(task)
+    store = _join(task, connection)
     while True:
         try:
             case = Case(*connection.recv())
         except (EOFError, OSError):
             # Nothing of torch is taken down: that could wait for ranks which have gone.
             os._exit(0)
-        reply = _run(case, place, store)
+        reply = _run(case, task, store)
         connection.send(tuple(reply))
 
 
-def _run(case: Case, place: Place, store: Any) -> Reply:
+def _run(case: Case, task: Task, store: Any) -> Reply:
     try:
         if case.is_fresh:
-            _make_world(case, place, store)
+            _make_world(case, task, store)
         fn, args, kwargs = unpack(Parcel(*case.call))
         result = fn(*args, **kwargs)
         return Reply(None, "", _pickled(result))
@@ -111,7 +108,7 @@ def _pickled(result: object) -> bytes:
         ) from error
 
 
-def _make_world(case: Case, place: Place, store: Any) -> None:
+def _make_world(case: Case, task: Task, store: Any) -> None:
     """Replace the default process group, and with it all groups, by a new one."""
     if dist.is_initialized():
         buried = process_groups.gloo_backends()
@@ -121,48 +118,37 @@ def _make_world(case: Case, place: Place, store: Any) -> None:
     # Groups in reference cycles keep sockets and threads.
     gc.collect()
     dist.init_process_group(
-        place.backend,
+        task.backend,
         # The same store for all worlds: the prefix keeps each from reading keys of another.
-        store=dist.PrefixStore(f"world-{case.number}", store),  # type: ignore[attr-defined]
-        rank=place.rank,
-        world_size=place.world_size,
+        store=PrefixStore(f"world-{case.number}", store),
+        rank=task.rank,
+        world_size=task.world_size,
         timeout=timedelta(seconds=case.group_timeout),
     )
 
 
-def _join(place: Place, connection: Connection[Any, Any]) -> Any:
-    """Return this rank's client of the world's store; rank 0 hosts it.
-
-    The operating system chooses the port and rank 0 reports it, so that there is no moment in
-    which somebody else could take it.
-    """
-    if place.rank == 0:
-        store = dist.TCPStore(  # type: ignore[attr-defined]
-            "127.0.0.1", 0, is_master=True, timeout=_JOIN_TIMEOUT, wait_for_workers=False
-        )
+def _join(task: Task, connection: Connection[Any, Any]) -> Any:
+    """Return this rank's client of the world's store; rank 0 hosts it and reports its port."""
+    is_first = task.rank == 0
+    port = 0 if is_first else connection.recv()
+    store = open_store("127.0.0.1", port, is_server=is_first, timeout=_JOIN_TIMEOUT)
+    if is_first:
         connection.send(store.port)
-        return store
-    port = connection.recv()
-    return dist.TCPStore(  # type: ignore[attr-defined]
-        "127.0.0.1", port, is_master=False, timeout=_JOIN_TIMEOUT, wait_for_workers=False
-    )
+    return store
 
 
-def _set_environment(place: Place) -> None:
+def _set_environment(task: Task) -> None:
     """Set what torchrun sets and what the backends look for."""
     os.environ.update(
-        RANK=str(place.rank),
-        LOCAL_RANK=str(place.rank),
-        WORLD_SIZE=str(place.world_size),
-        LOCAL_WORLD_SIZE=str(place.world_size),
+        RANK=str(task.rank),
+        LOCAL_RANK=str(task.rank),
+        WORLD_SIZE=str(task.world_size),
+        LOCAL_WORLD_SIZE=str(task.world_size),
     )
-    # Without it gloo looks up the host's name, which is slow or unknown on many machines.
-    loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-    if loopback:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
+    talk_on_loopback()
     torch.set_num_threads(1)
-    if "nccl" in place.backend:
-        torch.cuda.set_device(place.rank)
+    if "nccl" in task.backend:
+        torch.cuda.set_device(task.rank)
 
 
 def _redirect_output(log: str) -> None:
@@ -177,20 +163,3 @@ def _redirect_output(log: str) -> None:
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     faulthandler.enable()
     faulthandler.register(STACK_SIGNAL)
-
-
-def _end_with(seed: int) -> None:
-    """Have this process ended when the process *seed*, its parent, ends."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except AttributeError:
-        # No prctl outside Linux.
-        threading.Thread(target=_watch, args=(seed,), daemon=True).start()
-    if os.getppid() != seed:
-        os._exit(1)
-
-
-def _watch(seed: int) -> None:
-    while os.getppid() == seed:
-        time.sleep(0.5)
-    os._exit(1)

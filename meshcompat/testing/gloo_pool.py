@@ -12,6 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from meshcompat._rank_processes.words import ranks_named
 from meshcompat.testing import _rank
 from meshcompat.testing._processes import Outcome, RankProcesses
 from meshcompat.testing._shipping import pack
@@ -21,7 +22,6 @@ from meshcompat.testing.rank_errors import (
     RankFailure,
     RankTimeout,
     told_exit_code,
-    told_ranks,
 )
 
 if TYPE_CHECKING:
@@ -256,11 +256,11 @@ class GlooPool:
             first, *others = tracebacks
             summary = f"rank {first} raised {where}"
             if others:
-                summary += f"; {told_ranks(others)} raised later"
+                summary += f"; {ranks_named(sorted(others))} raised later"
             if stacks:
-                summary += f"; {told_ranks(stacks)} did not end and had to be stopped"
+                summary += f"; {ranks_named(tuple(stacks))} did not end and had to be stopped"
             return RankFailure(summary, tracebacks, tracebacks, stacks)
-        summary = f"{told_ranks(stacks)} still ran after {seconds:g} s {where}"
+        summary = f"{ranks_named(tuple(stacks))} still ran after {seconds:g} s {where}"
         return RankTimeout(summary, stacks, tracebacks, stacks)
 
     def _death(

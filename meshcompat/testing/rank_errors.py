@@ -11,6 +11,8 @@ import signal
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from meshcompat._rank_processes.words import last_line, ranks_named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -98,26 +100,6 @@ def told_exit_code(code: int | None) -> str:
         return f"was killed by signal {-code}"
 
 
-def told_ranks(ranks: Iterable[int]) -> str:
-    """Name ranks in words.
-
-    Args:
-        ranks: Any ranks.
-
-    Returns:
-        ``"rank 3"`` or ``"ranks 0, 2"``, ascending.
-
-    Collective:
-        No.
-
-    Example:
-        >>> told_ranks([2, 0])
-        'ranks 0, 2'
-    """
-    names = [str(rank) for rank in sorted(ranks)]
-    return f"rank{'s' if len(names) != 1 else ''} {', '.join(names)}"
-
-
 def _told_tracebacks(tracebacks: Mapping[int, str]) -> list[str]:
     """Tell the first traceback whole and of the others the last line."""
     told: list[str] = []
@@ -125,7 +107,7 @@ def _told_tracebacks(tracebacks: Mapping[int, str]) -> list[str]:
         if not told:
             told.append(f"--- rank {rank} ---\n{text.rstrip()}")
         else:
-            told.append(f"--- rank {rank}: {_last_line(text)}")
+            told.append(f"--- rank {rank}: {last_line(text)}")
     return told
 
 
@@ -135,11 +117,6 @@ def _told_stacks(stacks: Mapping[int, str]) -> list[str]:
     for rank, text in stacks.items():
         ranks_of.setdefault(re.sub(r"0x[0-9a-f]+", "0x…", text).strip(), []).append(rank)
     return [
-        f"--- {told_ranks(ranks)}: still running, in ---\n{text or '(the process gave no answer)'}"
+        f"--- {ranks_named(ranks)}: still running, in ---\n{text or '(the process gave no answer)'}"
         for text, ranks in ranks_of.items()
     ]
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1] if lines else ""

@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
+from meshcompat._rank_processes.stores import PrefixStore
+from meshcompat._rank_processes.words import one_line, ranks_text
 from meshcompat.verify.plan import COMPOSED, EXPERT_NAMES, NON_PP
 from meshcompat.verify.roll import Result
-from meshcompat.verify.stores import PrefixStore
-from meshcompat.verify.words import one_line, ranks_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
+    from meshcompat._rank_processes.stores import Store
     from meshcompat.verify.plan import Plan, Row
-    from meshcompat.verify.stores import Store
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 

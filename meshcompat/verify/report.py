@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcompat import _release
-from meshcompat.verify.words import ranks_text
+from meshcompat._rank_processes.words import ranks_text
 
 if TYPE_CHECKING:
     from meshcompat.verify.plan import Plan
@@ -134,7 +134,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "groups_made": {"on_each_rank": per_rank, "over_all_ranks": over_all},
             "rows": [line._asdict() for line in self.lines],
-            "failures": [_plain(failure) for failure in self.failures],
+            "failures": [_document_of(failure) for failure in self.failures],
             "notes": self.notes,
         }
 
@@ -165,7 +165,7 @@ class Report:
         return len(made), sum(made)
 
 
-def _plain(failure: Failure) -> dict[str, Any]:
+def _document_of(failure: Failure) -> dict[str, Any]:
     return {
         "kind": failure.kind,
         "ranks": list(failure.ranks),

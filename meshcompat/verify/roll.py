@@ -1,4 +1,4 @@
-"""What has been heard of each rank. Pure data: `alone` and `given` fill it in."""
+"""What has been heard of each rank. Pure data: `local` and `launched` fill it in."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ def show(report: Report, *, as_json: bool) -> None:
     elif HAS_RICH and sys.stdout.isatty():
         rich_screen.show(report)
     else:
-        sys.stdout.write(_plain(report))
+        sys.stdout.write(_plain_text(report))
     sys.stdout.flush()
 
 
-def _plain(report: Report) -> str:
+def _plain_text(report: Report) -> str:
     rows = [line.cells for line in report.lines]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     lines = [report.title, report.subtitle, ""]

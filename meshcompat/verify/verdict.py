@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshcompat.verify.words import ranks_named
+from meshcompat._rank_processes.words import ranks_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def _lost(roll: Roll) -> list[Failure]:
     """Name the ranks that died or give no sign of life, each on its own."""
     found = []
     for rank, member in enumerate(roll.members):
-        during = f"during {_place(roll.plan, member, rank)}"
+        during = f"during {_where(roll.plan, member, rank)}"
         if member.end is not None:
             kind, message = "died", f"rank {rank} died ({member.end}) {during}"
         elif member.is_silent and member.step is not None:
@@ -105,7 +105,7 @@ def _grouped(roll: Roll, kind: str, say: Callable[[Member], str | None]) -> list
     found = []
     for ranks, said in sayings.values():
         member = roll.members[ranks[0]]
-        message = f"{ranks_named(ranks)} {said} {_place(roll.plan, member, ranks[0])}"
+        message = f"{ranks_named(ranks)} {said} {_where(roll.plan, member, ranks[0])}"
         if member.error is not None:
             message += f": {member.error}"
         found.append(_failure(roll, kind, tuple(ranks), member, message))
@@ -133,7 +133,7 @@ def _failure(
     return Failure(kind, ranks, row, _group(roll.plan, member, ranks[0]), message)
 
 
-def _place(plan: Plan, member: Member, rank: int) -> str:
+def _where(plan: Plan, member: Member, rank: int) -> str:
     """Write where a rank is: its step, and whom it has to meet there."""
     if member.has_ended and member.error is None:
         return "the wait for the others"

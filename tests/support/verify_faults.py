@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,22 @@ def standard_plan(world_size):
 def patient_timeout():
     """Return a timeout in seconds that is short, and longer where the machine is busy."""
     return 3.0 + round(os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def quiet_environment():
+    """Have a fork server start without others' warnings, and without thread pools."""
+    given = dict(os.environ)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        for name in ("TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS", "PYTHONWARNINGS"):
+            os.environ.pop(name, None)
+            if name in given:
+                os.environ[name] = given[name]
 
 
 class Fault(NamedTuple):

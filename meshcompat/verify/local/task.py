@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from pathlib import Path
-
     from meshcompat.verify.checks import Reduce
     from meshcompat.verify.plan import Plan
 
@@ -16,11 +13,10 @@ BEAT = 0.25
 
 
 class Task(NamedTuple):
-    """What the process of one rank is given."""
+    """What the process of one rank is given: which rank of which plan it is, and its log."""
 
     rank: int
     plan: Plan
     timeout: float
     reduce: Reduce | None
-    pipe: Connection
-    log: Path
+    log: str

@@ -1,4 +1,4 @@
-"""The ranks of a launcher such as torchrun: each watches the others through a store.
+"""This rank among those of a launcher: it works, and watches the others through a store.
 
 Three threads, because torch can wait for ever: one works, one watches, and the main one
 answers signals and notices when the store itself is gone.
@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
+from meshcompat._rank_processes.stores import PrefixStore, open_store
+from meshcompat._rank_processes.words import one_line
 from meshcompat.verify import checks
-from meshcompat.verify.board import Board
-from meshcompat.verify.stores import PrefixStore, open_store
-from meshcompat.verify.words import one_line
+from meshcompat.verify.launched.board import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from meshcompat._rank_processes.stores import Store
+    from meshcompat.verify.launched.place import Place
     from meshcompat.verify.plan import Plan
     from meshcompat.verify.roll import Roll
-    from meshcompat.verify.stores import Store
 
 ALLOWANCE = 0.5
 """Seconds that ranks have to say themselves that they waited for too long."""
@@ -37,34 +38,6 @@ STEPPING_IN = 1.0
 
 LAST_RESORT = 4.5
 """Seconds beyond the timeout after which the store is given up."""
-
-
-class Place(NamedTuple):
-    """What the launcher says about this rank, in the variables that torchrun sets."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    host: str
-    port: int
-    has_store: bool
-    attempt: str
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Place:
-        """Read the variables; ValueError for one that is no number."""
-        run = environment.get("TORCHELASTIC_RUN_ID", "")
-        restart = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-        rank = int(environment["RANK"])
-        return cls(
-            rank=rank,
-            world_size=int(environment["WORLD_SIZE"]),
-            local_rank=int(environment.get("LOCAL_RANK", rank)),
-            host=environment["MASTER_ADDR"],
-            port=int(environment["MASTER_PORT"]),
-            has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-            attempt=f"meshcompat/verify/{run}/{restart}",
-        )
 
 
 def choose_device(asked: str | None, place: Place) -> torch.device:
@@ -86,7 +59,7 @@ def choose_device(asked: str | None, place: Place) -> torch.device:
     return torch.device("cuda", place.local_rank)
 
 
-class Given:
+class Rank:
     """This rank among those of a launcher."""
 
     def __init__(
@@ -222,11 +195,11 @@ class Given:
 class _Follower:
     """Hears the checks: tells the board, and keeps the step for the progress bar."""
 
-    def __init__(self, given: Given, board: Board) -> None:
-        self._given = given
+    def __init__(self, rank: Rank, board: Board) -> None:
+        self._rank = rank
         self._board = board
         self.found = board.found
 
     def began(self, step: int) -> None:
-        self._given.step = step
+        self._rank.step = step
         self._board.began(step)

@@ -44,6 +44,12 @@ def end_text(code: int) -> str:
         return f"signal {-code}"
 
 
+def last_line(text: str) -> str:
+    """Return the last line that is neither empty nor indented: what a traceback ends with."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[-1].rstrip() if lines else ""
+
+
 def one_line(error: BaseException) -> str:
     """Write an error in one line of at most 300 characters: torch's go on for pages."""
     text = " ".join(str(error).split("Exception raised from")[0].split())

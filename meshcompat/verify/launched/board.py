@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from meshcompat.verify.roll import Member, Result, Roll
 
 if TYPE_CHECKING:
+    from meshcompat._rank_processes.stores import Store
     from meshcompat.verify.plan import Plan
-    from meshcompat.verify.stores import Store
 
 
 class Board:

@@ -1,29 +1,28 @@
-"""Ranks of our own on this machine: started, watched through pipes, and always ended.
+"""Ranks of our own on this machine, as the process sees them that starts and watches them.
 
-torch is imported once, by the fork server that the ranks are forked from, and never here.
+torch is imported once, by the process that the ranks are forked from, and never here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import multiprocessing
 import os
+import signal
 import tempfile
 import threading
 import time
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from meshcompat._rank_processes.seed import Seed
+from meshcompat._rank_processes.words import end_text, last_line, one_line
+from meshcompat.verify.local.task import BEAT, Task
 from meshcompat.verify.roll import Result, Roll
-from meshcompat.verify.task import BEAT, Task
-from meshcompat.verify.words import end_text, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerProcess
 
     from meshcompat.verify.checks import Reduce
     from meshcompat.verify.plan import Plan
@@ -64,6 +63,24 @@ def verify(
         return ranks.roll
 
 
+class Process:
+    """The process of one rank, a child of the seed."""
+
+    def __init__(self, seed: Seed, pid: int) -> None:
+        self.pid = pid
+        self.exitcode: int | None = None
+        self._seed = seed
+
+    def join(self, seconds: float = _LEAVING) -> None:
+        """Wait for the end, and note the exit code."""
+        if self.exitcode is None:
+            self.exitcode = self._seed.reap([self.pid], seconds).get(self.pid)
+
+    def kill(self) -> None:
+        """End it, stopped or not."""
+        self._seed.send_signal([self.pid], signal.SIGKILL)
+
+
 class Ranks:
     """The ranks' processes and pipes, and the roll."""
 
@@ -71,39 +88,41 @@ class Ranks:
         self.roll = Roll.of(plan)
         self.timeout = timeout
         self.heard = [0.0] * plan.world_size
+        self.folder = folder
         self.logs = [folder / f"rank{rank}.log" for rank in range(plan.world_size)]
         for log in self.logs:
             log.touch()
         self.reduce = reduce
-        self.processes: dict[int, ForkServerProcess] = {}
-        self.pipes: dict[int, Connection] = {}
+        self.processes: dict[int, Process] = {}
+        self.pipes: dict[int, Connection[Any, Any]] = {}
         self.is_over = False
         self.port: object = None
         self.asking: list[int] = []
+        self._seed: Seed | None = None
+        self._starting: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to start the processes; a thread waits for torch to be imported."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.alone_rank"])
-        with quiet_environment():
-            forkserver.ensure_running()
-        threading.Thread(target=self._start_all, args=(context,), daemon=True).start()
+        # They talk to each other only, and what they have to say comes by pipe.
+        quiet = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        self._seed = Seed({**quiet, **_given("TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS")})
+        self._starting = threading.Thread(target=self._start_all, args=(self._seed,), daemon=True)
+        self._starting.start()
 
-    def _start_all(self, context: multiprocessing.context.ForkServerContext) -> None:
-        for rank, log in enumerate(self.logs):
-            here, there = context.Pipe()
-            task = Task(rank, self.roll.plan, self.timeout, self.reduce, there, log)
-            process = context.Process(target=_be_rank, args=(task,), daemon=True)
-            try:
-                process.start()
-            except Exception as error:  # noqa: BLE001  (the main thread names the rank)
-                self.roll.members[rank].end = f"could not be started, {one_line(error)}"
-                return
-            there.close()
-            self.pipes[rank] = here
-            self.processes[rank] = process
-            if self.is_over:
-                process.kill()
+    def _start_all(self, seed: Seed) -> None:
+        tasks = [
+            Task(rank, self.roll.plan, self.timeout, self.reduce, str(log))
+            for rank, log in enumerate(self.logs)
+        ]
+        try:
+            pids, pipes = seed.fork("meshcompat.verify.local.rank:main", tasks, str(self.folder))
+        except Exception as error:  # noqa: BLE001  (the main thread names the rank)
+            self.roll.members[0].end = f"could not be started, {one_line(error)}"
+            return
+        self.processes.update((rank, Process(seed, pid)) for rank, pid in enumerate(pids))
+        self.pipes.update(enumerate(pipes))
+        if self.is_over:
+            seed.send_signal(pids, signal.SIGKILL)
 
     def follow(self, watch: Callable[[Roll], None]) -> None:
         """Listen until all ranks are through, or until it is clear that they will not be."""
@@ -125,24 +144,27 @@ class Ranks:
 
     def _hear(self) -> None:
         pipes = dict(self.pipes)
-        processes = dict(self.processes)
-        sentinels = [
-            process.sentinel
-            for rank, process in processes.items()
-            if self.roll.members[rank].end is None
-        ]
-        ready = connection.wait([*pipes.values(), *sentinels], timeout=0.1)
+        ready = connection.wait(list(pipes.values()), timeout=0.1) if pipes else []
+        if not pipes:
+            time.sleep(0.1)
         for rank, pipe in pipes.items():
+            if pipe not in ready:
+                continue
             # A message that a rank sent before it died counts: read the pipe dry first.
-            with contextlib.suppress(EOFError, OSError):
-                while pipe in ready and pipe.poll():
+            try:
+                while pipe.poll():
                     self._take(rank, pipe.recv())
-        for rank, process in processes.items():
-            if process.sentinel in ready and process.exitcode is not None:
-                member = self.roll.members[rank]
-                member.end = end_text(process.exitcode)
-                member.last_words = _last_line(self.logs[rank])
-                self.pipes.pop(rank).close()
+            except (EOFError, OSError):
+                self._note_end(rank)
+
+    def _note_end(self, rank: int) -> None:
+        member = self.roll.members[rank]
+        self.pipes.pop(rank).close()
+        process = self.processes[rank]
+        with contextlib.suppress(RuntimeError):
+            process.join()
+        member.end = "no exit code" if process.exitcode is None else end_text(process.exitcode)
+        member.last_words = last_line(self.logs[rank].read_text(errors="replace"))[:200]
 
     def _take(self, rank: int, message: tuple[str, object]) -> None:
         kind, value = message
@@ -176,50 +198,34 @@ class Ranks:
     def dismiss(self) -> None:
         """Let the ranks go, and give them time for it."""
         self._tell(self.pipes, "leave")
-        deadline = time.monotonic() + _LEAVING
-        for process in self.processes.values():
-            process.join(max(0.0, deadline - time.monotonic()))
+        self._reap()
 
     def kill(self) -> None:
         """End what still runs, stopped or not."""
         self.is_over = True
-        for process in list(self.processes.values()):
-            process.kill()
-        for process in list(self.processes.values()):
-            process.join(_LEAVING)
+        if self._seed is None:
+            return
+        pids = [process.pid for process in self.processes.values()]
+        if pids:
+            with contextlib.suppress(RuntimeError):
+                self._seed.send_signal(pids, signal.SIGKILL)
+            self._reap()
         for pipe in list(self.pipes.values()):
             pipe.close()
+        # While it imports torch it does not listen, and nothing that it does is missed.
+        self._seed.stop(patience=_LEAVING if pids else 0.0)
+        if self._starting is not None:
+            self._starting.join()
+
+    def _reap(self) -> None:
+        pids = [process.pid for process in self.processes.values()]
+        # Without a seed there are no ranks either.
+        with contextlib.suppress(RuntimeError):
+            codes = {} if self._seed is None else self._seed.reap(pids, _LEAVING)
+            for process in self.processes.values():
+                process.exitcode = codes.get(process.pid, process.exitcode)
 
 
-def _be_rank(task: Task) -> None:
-    """Run in a rank's process; what its libraries complain of is shown only if it dies."""
-    flags = os.O_WRONLY | os.O_CREAT
-    for path, stream in ((os.devnull, 1), (task.log, 2)):
-        opened = os.open(path, flags, 0o600)
-        os.dup2(opened, stream)
-        os.close(opened)
-    importlib.import_module("meshcompat.verify.alone_rank").main(task)
-
-
-@contextlib.contextmanager
-def quiet_environment() -> Iterator[None]:
-    """Have the fork server start without others' warnings, and without thread pools.
-
-    The ranks share the cores of one machine, and what they have to say comes by pipe.
-    """
-    given = dict(os.environ)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["PYTHONWARNINGS"] = "ignore"
-    try:
-        yield
-    finally:
-        for name in ("TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS", "PYTHONWARNINGS"):
-            os.environ.pop(name, None)
-            if name in given:
-                os.environ[name] = given[name]
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+def _given(*names: str) -> dict[str, str]:
+    """Return the variables that the caller has set: they go before ours."""
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -1,4 +1,4 @@
-"""The process that the ranks are forked from: its loop, and the handle that pools hold.
+"""The process that ranks are forked from: its loop, and the handle that callers hold.
 
 The seed imports torch once, stays single-threaded, and forks ranks on request, so that a new
 world costs milliseconds and no fork ever happens in the caller's process, which has threads.
@@ -7,6 +7,8 @@ It ends when the caller does, since its connection ends then; and the ranks end 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -16,16 +18,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from meshcompat.testing._rank import Place, rank_main
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _PRELOADED = ("torch", "torch.distributed", "torch.distributed.device_mesh")
 
@@ -33,42 +33,67 @@ _PRELOADED = ("torch", "torch.distributed", "torch.distributed.device_mesh")
 # import (OpenBLAS does) would make the seed unsafe to fork.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+_PR_SET_PDEATHSIG = 1
+
 _START = """
 import sys
 sys.path[:] = {path!r}
-from meshcompat.testing._seed import seed_main
+from meshcompat._rank_processes.seed import seed_main
 seed_main({handle})
 """
 
 
 class Seed:
-    """The caller's handle on the seed process; one serves all pools of the caller."""
+    """The caller's handle on the seed process; one can serve many worlds."""
 
-    def __init__(self) -> None:
-        """Start the process; it imports torch while the caller goes on."""
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process; it imports torch while the caller goes on.
+
+        Args:
+            environment: Variables that the process and its ranks have beside the caller's.
+        """
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        self._asking = threading.Lock()
         ours, theirs = socket.socketpair()
         with theirs:
             command = _START.format(path=sys.path, handle=theirs.fileno())
             self._process = subprocess.Popen(  # noqa: S603  (this interpreter, our own text)
                 [sys.executable, "-c", command],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
+                # Ctrl-C reaches a whole session; what becomes of the ranks is the caller's choice.
+                start_new_session=True,
             )
         self._socket = ours
         self._connection = Connection(os.dup(ours.fileno()))
 
-    def fork(self, places: Sequence[Place], preload: Sequence[str]) -> tuple[list[int], list[Any]]:
-        """Fork one rank per place; return their process ids and connections, in that order."""
-        pairs = [socket.socketpair() for _ in places]
+    def preload(self, modules: Sequence[str]) -> None:
+        """Have modules imported, once for all ranks that are forked afterwards."""
+        self._ask("preload", list(modules))
+
+    def fork(
+        self, target: str, tasks: Sequence[object], folder: str
+    ) -> tuple[list[int], list[Connection[Any, Any]]]:
+        """Fork one rank per task; return their process ids and connections, in that order.
+
+        Args:
+            target: What a rank runs, as ``module:function``; it is called with the task and
+                the rank's end of the connection.
+            tasks: One for each rank, picklable.
+            folder: Where the ranks write; the seed removes it when the caller is gone.
+        """
+        pairs = [socket.socketpair() for _ in tasks]
         try:
-            self._ask("preload", preload)
-            self._connection.send(("fork", [tuple(place) for place in places]))
-            socket.send_fds(self._socket, [b"."], [theirs.fileno() for _, theirs in pairs])
-            pids = self._answer()
+            with self._asking:
+                self._send(("fork", target, list(tasks), folder))
+                # A message takes 253 descriptors at most.
+                for start in range(0, len(pairs), 200):
+                    handles = [theirs.fileno() for _, theirs in pairs[start : start + 200]]
+                    socket.send_fds(self._socket, [b"."], handles)
+                pids = self._answer()
         except BaseException:
             for ours, _ in pairs:
                 ours.close()
@@ -91,23 +116,35 @@ class Seed:
         """Return whether the process is there to be asked."""
         return self._process.poll() is None
 
-    def stop(self) -> None:
-        """End the process, and with it every rank that it has forked and that still runs."""
-        self._connection.close()
-        self._socket.close()
+    def stop(self, patience: float = 5.0) -> None:
+        """End the process, and with it every rank that it has forked and that still runs.
+
+        Args:
+            patience: Seconds that it gets; it may be in the middle of importing torch.
+        """
+        # A thread may wait for an answer: it hears of the end before the connection is closed.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
+        with self._asking:
+            self._connection.close()
+            self._socket.close()
+            self._log.close()
 
     def _ask(self, request: str, *values: object) -> Any:
+        with self._asking:
+            self._send((request, *values))
+            return self._answer()
+
+    def _send(self, message: tuple[object, ...]) -> None:
         try:
-            self._connection.send((request, *values))
+            self._connection.send(message)
         except OSError as error:
             raise self._lost() from error
-        return self._answer()
 
     def _answer(self) -> Any:
         try:
@@ -141,18 +178,22 @@ class _Nursery:
         for name in names:
             importlib.import_module(name)
 
-    def fork(self, places: Sequence[tuple[Any, ...]]) -> list[int]:
-        _, handles, _, _ = socket.recv_fds(self._control, 1, len(places))
+    def fork(self, target: str, tasks: Sequence[object], folder: str) -> list[int]:
+        handles: list[int] = []
+        while len(handles) < len(tasks):
+            handles += socket.recv_fds(self._control, 1, len(tasks))[1]
+        module, _, name = target.partition(":")
+        main = getattr(importlib.import_module(module), name)
         # Ranks then neither copy nor search what the imports have left.
         gc.collect()
         gc.freeze()
-        self._folders.update(str(Path(Place(*place).log).parent) for place in places)
+        self._folders.add(folder)
         pids = []
-        for place, handle in zip(places, handles, strict=True):
+        for task, handle in zip(tasks, handles, strict=True):
             seed = os.getpid()
             pid = os.fork()
             if pid == 0:
-                self._be_rank(Place(*place), handle, handles, seed)
+                self._be_rank(main, task, handle, handles, seed)
             pids.append(pid)
         for handle in handles:
             os.close(handle)
@@ -183,24 +224,28 @@ class _Nursery:
             shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
-    def _be_rank(self, place: Place, own: int, handles: Sequence[int], seed: int) -> NoReturn:
+    def _be_rank(
+        self, main: Any, task: object, own: int, handles: Sequence[int], seed: int
+    ) -> NoReturn:
+        code = 1
         # Whatever happens, a rank must never come back into the seed's loop.
         try:
+            _end_with(seed)
             self._connection.close()
             self._control.close()
-            # The parent learns of a rank's end only if nobody else holds that rank's socket.
+            # The caller learns of a rank's end only if nobody else holds that rank's socket.
             for handle in set(handles) - {own}:
                 os.close(handle)
-            rank_main(place, Connection(own), seed)
-        except BaseException:  # noqa: BLE001  (told in the rank's log, which the parent reads)
+            main(task, Connection(own))
+            code = 0
+        except BaseException:  # noqa: BLE001  (told in the rank's log, which the caller reads)
             traceback.print_exc()
         finally:
-            os._exit(1)
+            os._exit(code)
 
 
 def seed_main(handle: int) -> NoReturn:
     """Answer requests that come over the socket *handle* until the caller has gone."""
-    # Ctrl-C reaches the whole process group; what becomes of the ranks is the caller's choice.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=handle)
     connection: Connection[Any, Any] = Connection(os.dup(handle))
@@ -215,4 +260,23 @@ def seed_main(handle: int) -> NoReturn:
             answer = (True, getattr(nursery, request)(*values))
         except Exception:  # noqa: BLE001  (told to the caller)
             answer = (False, traceback.format_exc())
-        connection.send(answer)
+        # The caller may have gone while it waited for the answer.
+        with contextlib.suppress(OSError):
+            connection.send(answer)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process ended when its parent ends."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except AttributeError:
+        # No prctl outside Linux.
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,32 +1,35 @@
-"""The process of one rank that `alone` started: it reports by pipe, and never outlives it."""
+"""The process of one rank that was started here: it reports by pipe, and never outlives it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import queue
-import socket
 import threading
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 
+from meshcompat._rank_processes.loopback import talk_on_loopback
+from meshcompat._rank_processes.stores import open_store
 from meshcompat.verify import checks
-from meshcompat.verify.stores import open_store
-from meshcompat.verify.task import BEAT
+from meshcompat.verify.local.task import BEAT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from meshcompat.verify.local.task import Task
     from meshcompat.verify.roll import Result
-    from meshcompat.verify.task import Task
 
 
-def main(task: Task) -> None:
+def main(task: Task, pipe: Connection[Any, Any]) -> None:
     """Be one rank: run the plan, report, and stay until told to leave."""
-    _stay_on_this_machine()
-    line = _Line(task.pipe)
+    _write_to(task.log)
+    warnings.simplefilter("ignore")
+    talk_on_loopback()
+    line = _Line(pipe)
     line.began(0)
     is_first = task.rank == 0
     port = 0 if is_first else line.port()
@@ -44,7 +47,7 @@ def main(task: Task) -> None:
 class _Line:
     """The pipe to the process that watches, with signs of life in between."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection[Any, Any]) -> None:
         self.left = threading.Event()
         self._pipe = pipe
         self._sending = threading.Lock()
@@ -82,7 +85,9 @@ class _Line:
                 self.left.set()
 
 
-def _stay_on_this_machine() -> None:
-    """Have gloo talk through the loopback interface, whatever the host name resolves to."""
-    for name in {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+def _write_to(log: str) -> None:
+    """Keep what libraries complain of, to be shown if the rank dies, and no other output."""
+    for path, stream in ((os.devnull, 1), (log, 2)):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(opened, stream)
+        os.close(opened)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from meshcompat.verify import checks, given, screen
+from meshcompat.verify import checks, screen
+from meshcompat.verify.launched.place import Place
+from meshcompat.verify.launched.rank import Rank, choose_device
 from meshcompat.verify.report import Report
 from meshcompat.verify.roll import Roll
 from meshcompat.verify.verdict import Failure, failures_of
@@ -22,16 +24,16 @@ if TYPE_CHECKING:
 def run(request: Request, reduce: checks.Reduce | None) -> int:
     """Verify as one rank of a launcher; print on one rank; return the exit code."""
     start = time.monotonic()
-    place = given.Place.of(os.environ)
+    place = Place.of(os.environ)
     try:
-        device = given.choose_device(request.device, place)
+        device = choose_device(request.device, place)
     except ValueError as error:
         # One message a machine: from its first rank without a device.
         if place.local_rank == torch.cuda.device_count():
             sys.stderr.write(f"meshcompat verify: error: {error}\n")
         return 2
     plan = request.plan
-    ranks = given.Given(plan, place, device, request.timeout, reduce or checks.all_reduce)
+    own = Rank(plan, place, device, request.timeout, reduce or checks.all_reduce)
     is_shown = place.rank == 0 and not request.as_json
     bar = screen.bar(
         place.world_size * (len(plan.steps) + 1), "waiting for the ranks", is_shown=is_shown
@@ -44,18 +46,18 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
 
     def say(roll: Roll) -> bool:
         bound = f"within {request.timeout:g} s"
-        if ranks.was_told_to_stop:
+        if own.was_told_to_stop:
             bound = "before the launcher ended the job (SIGTERM)"
         report = report_of(roll, failures_of(roll, bound))
         bar.close()
         screen.show(report, as_json=request.as_json)
         return report.is_ok
 
-    signal.signal(signal.SIGTERM, lambda *_: ranks.stop())
-    is_ok = ranks.verify(say, lambda done, step: bar.advance(done, plan.steps[step]))
+    signal.signal(signal.SIGTERM, lambda *_: own.stop())
+    is_ok = own.verify(say, lambda done, step: bar.advance(done, plan.steps[step]))
     bar.close()
-    if ranks.store_error is not None:
-        failure = _store_failure(ranks)
+    if own.store_error is not None:
+        failure = _store_failure(own)
         if place.rank < 2:  # Rank 0 if it lives, and one that does if not.
             screen.show(report_of(Roll.of(plan), [failure]), as_json=request.as_json)
         elif place.local_rank == 0:
@@ -68,10 +70,10 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
     return 0
 
 
-def _store_failure(ranks: given.Given) -> Failure:
-    place = ranks.place
+def _store_failure(own: Rank) -> Failure:
+    place = own.place
     message = (
-        f"rank {place.rank} lost the store at {place.host}:{place.port} ({ranks.store_error}); it "
+        f"rank {place.rank} lost the store at {place.host}:{place.port} ({own.store_error}); it "
         f"lives in the process of rank 0 or in the launcher, which died, is stopped, or cannot "
         f"be reached"
     )

@@ -1,0 +1,5 @@
+"""Processes that are ranks: forked from one seed, met through a store, named in words.
+
+`meshcompat.verify` and `meshcompat.testing` start ranks; what both need for it is here. Nothing
+here knows of meshes, and only `stores` imports torch.
+"""

@@ -1,0 +1,38 @@
+"""The command on ranks that it starts itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshcompat.verify import screen
+from meshcompat.verify.local import ranks
+from meshcompat.verify.report import Report
+from meshcompat.verify.verdict import failures_of
+
+if TYPE_CHECKING:
+    from meshcompat.verify.arguments import Request
+    from meshcompat.verify.checks import Reduce
+    from meshcompat.verify.roll import Roll
+
+
+def run(request: Request, reduce: Reduce | None) -> int:
+    """Start ranks, verify, print the report, and return the exit code."""
+    start = time.monotonic()
+    plan = request.plan
+    bar = screen.bar(
+        plan.world_size * len(plan.steps), "importing torch", is_shown=not request.as_json
+    )
+
+    def watch(roll: Roll) -> None:
+        bar.advance(roll.progress, plan.steps[min(m.step or 0 for m in roll.members)])
+
+    try:
+        roll = ranks.verify(plan, request.timeout, reduce=reduce, watch=watch)
+    finally:
+        bar.close()
+    failures = failures_of(roll, f"within {request.timeout:g} s")
+    seconds = time.monotonic() - start
+    report = Report(roll, failures, "cpu", "gloo", request.timeout, seconds)
+    screen.show(report, as_json=request.as_json)
+    return 0 if report.is_ok else 1
