@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import json
 import os
+import time
 import weakref
 from collections import Counter
 from datetime import timedelta
@@ -38,6 +39,9 @@ GRACE = timedelta(seconds=1)
 
 SLACK = timedelta(seconds=2)
 """How much longer the store has to answer the questions that follow a wait."""
+
+LATER_WORLD = 0.5
+"""Seconds in which a rank that is called missing looks whether the others are in another world."""
 
 _is_unchecked = contextvars.ContextVar("meshcompat_unchecked", default=False)
 
@@ -88,8 +92,8 @@ def agree(describe: Callable[[], dict[str, str]], timeout: timedelta | None) -> 
 
     Collective:
         Yes: all ranks of the world, through the default store. A rank does 4 store operations,
-        rank 0 does 8, however large the world is; the first call of a world takes one more,
-        and so does what `_making` puts down when the groups are there.
+        rank 0 does 8, however large the world is; the first call of a world takes two more,
+        and one more is what `_making` puts down when the groups are there.
     """
     store = stores.default_store()
     if store is None or not is_on() or dist.get_world_size() == 1:
@@ -129,6 +133,9 @@ def _compare(
             room.clear(store)
             return keys, None
         verdict: dict[str, Any] = json.loads(word)
+        if me in verdict["missing"] and room.has_ended(store):
+            room.join(store)
+            continue
         # The others gave up this comparison, and it was about something else: they are on.
         if me not in verdict["missing"] or asked in verdict["asked"].values():
             return keys, verdict
@@ -242,17 +249,44 @@ class Agreement(NamedTuple):
 
 
 class _Room:
-    """The comparisons of one default process group, counted by each rank on its own."""
+    """The comparisons of one default process group, counted by each rank on its own.
+
+    A store can outlive its world, as torchrun's does, and then holds verdicts of the world before.
+    So worlds of one size are numbered in the store. A rank joins a number once: where it finds
+    that it has joined already, in whichever process, this is another world, and it takes the next.
+    All ranks find the same number, as no verdict says "agreed" before all of them have joined.
+    """
 
     def __init__(self, store: Store) -> None:
+        self._worlds = f"meshcompat/worlds of {dist.get_world_size()}"
+        self.join(store)
+
+    def join(self, store: Store) -> None:
+        """Take the number of this world."""
         self._calls = 0
         self._used: list[Keys] = []
-        # A store can outlive its world, with verdicts that this rank had a part in: begin behind.
-        while _is_past(_peek(store, self._next().decision)):
-            self._calls += 1
+        self._has_agreed = False
+        self._number = store.add(f"{self._worlds}/latest", 0)
+        while store.add(f"{self._worlds}/{self._number}/{dist.get_rank()}", 1) > 1:
+            if store.add(f"{self._worlds}/{self._number}/ended", 1) == 1:
+                store.add(f"{self._worlds}/latest", 1)
+            self._number += 1
+
+    def has_ended(self, store: Store) -> bool:
+        """Return whether the others are in a later world.
+
+        A rank that never came in the world before joins that one, if it is the first to come now.
+        So it waits a moment for another to find that the world has ended.
+        """
+        deadline = time.monotonic() + LATER_WORLD
+        while not self._has_agreed and time.monotonic() < deadline:
+            if store.add(f"{self._worlds}/latest", 0) > self._number:
+                return True
+            time.sleep(LATER_WORLD / 10)
+        return False
 
     def enter(self) -> Keys:
-        self._used.append(self._next())
+        self._used.append(Keys(f"{self._worlds}/{self._number}/comparison {self._calls}"))
         self._calls += 1
         return self._used[-1]
 
@@ -264,13 +298,7 @@ class _Room:
                 store.delete_key(keys.decision)
                 store.delete_key(keys.verdict)
         del self._used[:-1]
-
-    def _next(self) -> Keys:
-        return Keys(f"meshcompat/{self._calls}")
-
-
-def _is_past(word: str) -> bool:
-    return word == AGREED or (word != NONE and dist.get_rank() not in json.loads(word)["missing"])
+        self._has_agreed = True
 
 
 _rooms: weakref.WeakKeyDictionary[ProcessGroup, _Room] = weakref.WeakKeyDictionary()

@@ -36,34 +36,29 @@ def counted(monkeypatch, store):
     return counting.count
 
 
-def test_a_rank_of_many_does_four_store_operations_at_its_first_comparison(monkeypatch, store):
-    store.set("meshcompat/0/verdict", _agreement.AGREED)
+FIRST = "meshcompat/worlds of {}/0/comparison 0"
+
+
+def test_a_rank_of_many_does_five_store_operations_at_its_first_comparison(monkeypatch, store):
+    first = FIRST.format(WORLD)
+    store.set(f"{first}/verdict", _agreement.AGREED)
     count = counted(monkeypatch, store)
     with fake_world(WORLD, 77):
         _agreement.agree(lambda: ASKED, SECOND)
-    assert sum(count.values()) == 4
-    assert store.get("meshcompat/0/77").decode() == json.dumps(ASKED)
+    assert sum(count.values()) == 5
+    assert store.get(f"{first}/77").decode() == json.dumps(ASKED)
 
 
 def test_rank_0_of_many_does_no_more_for_a_larger_world(monkeypatch, store):
+    first = FIRST.format(WORLD)
     for rank in range(1, WORLD):
-        store.set(f"meshcompat/0/{rank}", json.dumps(ASKED))
+        store.set(f"{first}/{rank}", json.dumps(ASKED))
     count = counted(monkeypatch, store)
     with fake_world(WORLD, 0):
         _agreement.agree(lambda: ASKED, SECOND)
     reads = WORLD if count["get"] else 1  # a store without multi_get is read key by key
-    assert sum(count.values()) == 5 + reads
-    assert store.get("meshcompat/0/verdict").decode() == _agreement.AGREED
-
-
-def test_verdicts_of_an_ended_world_in_the_same_store_are_passed_over(store):
-    mismatch = {"rank": 2, "missing": [], "asked": {}, "agreeing": 7}
-    store.set("meshcompat/0/decision", _agreement.AGREED)
-    store.set("meshcompat/1/decision", json.dumps(mismatch))
-    store.set("meshcompat/2/verdict", _agreement.AGREED)
-    with fake_world(8, 3):
-        _agreement.agree(lambda: ASKED, SECOND)
-    assert store.get("meshcompat/2/3").decode() == json.dumps(ASKED)
+    assert sum(count.values()) == 6 + reads
+    assert store.get(f"{first}/verdict").decode() == _agreement.AGREED
 
 
 class ToldError(Exception):
@@ -134,7 +129,7 @@ def test_a_store_that_went_away_is_an_error_in_words(monkeypatch):
 def test_a_verdict_that_is_late_is_given_by_rank_0_only(store, rank):
     """All are there: rank 0 says so, and if it does not, it has ended since it came."""
     for other in range(8):
-        store.set(f"meshcompat/0/{other}", json.dumps(ASKED))
+        store.set(f"{FIRST.format(8)}/{other}", json.dumps(ASKED))
     with fake_world(8, rank), pytest.MonkeyPatch.context() as patch:
         patch.setattr(stores, "default_store", lambda: ImpatientStore(store))
         if rank == 0:
@@ -148,7 +143,7 @@ def test_a_verdict_that_is_late_is_given_by_rank_0_only(store, rank):
 def test_a_difference_is_told_although_rank_0_has_ended(store):
     for other in range(8):
         asked = {"call": "unflatten"} if other == 5 else ASKED
-        store.set(f"meshcompat/0/{other}", json.dumps(asked))
+        store.set(f"{FIRST.format(8)}/{other}", json.dumps(asked))
     with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match="rank 5 asks for") as caught:
         _agreement.agree(lambda: ASKED, SECOND / 10)
     assert caught.value.rank == 5
