@@ -7,13 +7,15 @@ wait for torch.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 from typing import Any
 
 from meshcompat import _release
 
-_release.require_floor(_release.installed_torch())
+with contextlib.suppress(ImportError):  # without torch, the commands that only read still work
+    _release.require_floor(_release.installed_torch())
 
 
 def _rooms() -> dict[str, str]:

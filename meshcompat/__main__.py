@@ -1,24 +1,34 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command ``meshcompat``, also ``python -m meshcompat``.
 
 Each sub-command is a folder that knows nothing of the others. Its module ``cli`` has
 ``add_arguments(parser)`` and ``run(parser, arguments)``, which returns the exit code; only the one
-that was asked for is imported.
+that was asked for is imported. `_help.describe` gives it the help that all of them have.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
+
+from meshcompat import _help, _release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
     "verify": "try every process group of a training job's meshes, before the job",
+    "api": "on which torch releases a name of DeviceMesh exists, and what to write instead",
 }
 """Every sub-command, and what it is for in one line."""
+
+_FAILED = 3
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+"""What a shell reports of a program that ended because nobody read on: 128 and the number of SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,24 +38,85 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="meshcompat", description="Stable device-mesh operations for PyTorch."
+    shows_traceback = "--debug" in given
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more when it ends, which nobody would read either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except Exception as error:
+        if shows_traceback:
+            raise
+        text = " ".join(str(error).split())
+        name = type(error).__name__
+        sys.stderr.write(f"meshcompat: error: {name}: {text} (--debug shows where)\n")
+        return _FAILED
+    return code
+
+
+def _run(given: list[str]) -> int:
+    parser = _parser(given)
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete  # noqa: PLC0415  (optional; a shell that completes has it)
+
+        argcomplete.autocomplete(parser)
+    arguments, unknown = parser.parse_known_args(given)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    code: int = arguments.run(arguments.parser, arguments)
+    return code
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of the sub-command that was asked for."""
+    parser = _help.Parser(prog="meshcompat")
+    _help.describe(
+        parser,
+        "Stable device-mesh operations for every PyTorch from 2.2 on, and tools about them.",
+        examples=[
+            "meshcompat COMMAND --help",
+            "meshcompat verify -n 8",
+            "meshcompat api DeviceMesh._flatten",
+        ],
+        exit_codes={
+            0: "all is well",
+            1: "what was looked for is there, or what was asked for is not: each command says which",
+            2: "the call itself was wrong",
+            _FAILED: "an error that was not foreseen; --debug shows where",
+            _INTERRUPTED: "interrupted by Ctrl-C",
+        },
     )
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    asked = next((word for word in given if word in COMMANDS), None)
+    own = _release.own_version()
+    parser.add_argument("--version", action="version", version=f"meshcompat {own}")
+    _add_debug(parser, default=False)
+    commands = parser.add_subparsers(
+        title="commands",
+        metavar="COMMAND",
+        dest="command",
+        required=True,
+        parser_class=_help.Parser,
+    )
+    words = os.environ.get("COMP_LINE", "").split() if "_ARGCOMPLETE" in os.environ else given
+    asked = next((word for word in words if word in COMMANDS), None)
     for name, purpose in COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose)
         if name == asked:
             cli = importlib.import_module(f"meshcompat.{name}.cli")
             cli.add_arguments(subparser)
+            _add_debug(subparser, default=argparse.SUPPRESS)
             subparser.set_defaults(run=cli.run, parser=subparser)
-    arguments = parser.parse_args(given)
-    try:
-        code: int = arguments.run(arguments.parser, arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    return code
+    return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser, *, default: object) -> None:
+    parser.add_argument(
+        "--debug", action="store_true", default=default, help="show the traceback of an error"
+    )
 
 
 if __name__ == "__main__":

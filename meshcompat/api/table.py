@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from meshcompat import _release
+from meshcompat.api.replacements import REPLACEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,8 @@ class Name:
     """Where torch defines it: the same as `name`, unless that path only offers it."""
     link: str | None
     """torch's source on the newest of the releases."""
+    replacement: str | None
+    """What to write instead, on every release; None where there is nothing, or no need."""
 
 
 @functools.cache
@@ -74,11 +77,22 @@ def lookup(name: str) -> Name | None:
     return None
 
 
+def members(name: str) -> list[Name]:
+    """Return the members of classes that are called so, whatever the class."""
+    found = [_known(path) for path in _data()["names"] if path.rpartition(".")[2] == name]
+    return [member for member in found if short_of(member.name).count(".") == 1]
+
+
 def matching(prefix: str) -> list[Name]:
-    """Return every name that begins like this, in full or short; the definition comes before other paths to it."""
-    full = [prefix, *(module + prefix for module in _SHORT)]
-    found = [_known(name) for name in _data()["names"] if name.startswith(tuple(full))]
+    """Return every name that begins like this, in full or from any dot on; definitions come first."""
+    found = [_known(name) for name in _data()["names"] if f".{prefix}" in f".{name}"]
     return sorted(found, key=lambda name: (name.definition != name.name, name.name))
+
+
+def short_of(name: str) -> str:
+    """Return how a name may be written: without the module that defines it."""
+    module = next((module for module in _SHORT if name.startswith(module)), "")
+    return name.removeprefix(module)
 
 
 def known_release(version: str) -> str:
@@ -166,6 +180,7 @@ def _known(name: str) -> Name:
         warns=_common(_expanded(defined.get("warns", [])), on),
         definition=definition,
         link=source and f"{_SOURCE}/v{_expanded(defined['on'])[-1]}/{source}",
+        replacement=_replacement(definition, row, defined),
     )
 
 
@@ -185,7 +200,17 @@ def _member(name: str) -> Name | None:
     on = _common(found.releases, _expanded(row["on"]))
     parameters = {key: _common(where, on) for key, where in found.parameters.items()}
     parameters = {key: where for key, where in parameters.items() if where}
-    return Name(name, found.kind, on, parameters, _common(found.warns, on), found.name, found.link)
+    return replace(
+        found, name=name, releases=on, parameters=parameters, warns=_common(found.warns, on)
+    )
+
+
+def _replacement(definition: str, row: dict[str, Any], defined: dict[str, Any]) -> str | None:
+    """Return what to write instead; for a path that is younger than what it leads to, the older import."""
+    if row["on"] != defined["on"]:
+        module, _, last = definition.rpartition(".")
+        return f"from {module} import {last}"
+    return REPLACEMENTS.get(short_of(definition))
 
 
 def _parameters(row: dict[str, Any], on: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from meshcompat._help import describe
 from meshcompat.verify.plan import STANDARD_NAMES, Plan, derive_shape
 
 if TYPE_CHECKING:
@@ -14,17 +15,11 @@ if TYPE_CHECKING:
 
     _Refuse = Callable[[str], NoReturn]
 
-_DESCRIPTION = """\
-Make the device meshes of a training job, run an all-reduce on every process group of each, and
-compare the sums with ranks that were counted by hand. Alone it starts ranks on this machine, on
-CPU; under torchrun it uses the ranks that it is given:
+_PURPOSE = """\
+Make the device meshes of a training job, run an all-reduce on every process group of each, and \
+compare the sums with ranks that were counted by hand.
 
-  torchrun --nproc-per-node 8 -m meshcompat verify
-"""
-
-_EPILOG = """\
-exit codes: 0 all is right on all ranks; 1 a sum was wrong, or a rank died, hung or never came,
-and the report names it; 2 the arguments do not fit together.
+Alone it starts ranks on this machine, on CPU; under torchrun it uses the ranks that it is given.
 """
 
 _DIGITS = 7
@@ -45,9 +40,20 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command to its parser."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = _DESCRIPTION
-    parser.epilog = _EPILOG
+    describe(
+        parser,
+        _PURPOSE,
+        examples=[
+            "meshcompat verify -n 16",
+            "meshcompat verify --shape 2,4 --names dp,tp --json",
+            "torchrun --nproc-per-node 8 -m meshcompat verify",
+        ],
+        exit_codes={
+            0: "all is right on all ranks",
+            1: "a sum was wrong, or a rank died, hung or never came, and the report names it",
+            2: "the arguments do not fit together",
+        },
+    )
     parser.add_argument(
         "--shape",
         type=_sizes,
