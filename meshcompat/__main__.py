@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "verify": "try every process group of a training job's meshes, before the job",
     "api": "on which torch releases a name of DeviceMesh exists, and what to write instead",
+    "matrix": "the releases of torch to test a library with, for its own CI",
 }
 """Every sub-command, and what it is for in one line."""
 
