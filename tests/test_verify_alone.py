@@ -83,7 +83,7 @@ def test_verify_names_a_dead_rank_and_where_it_died_and_exits_with_1(capsys, mon
     assert (
         "rank 3 died (signal 9, SIGKILL) during the all-reduce on fsdp2/tp, ranks 2, 3" in printed
     )
-    assert "fsdp2 tp 0, 1 2 - FAILED" in printed
+    assert "fsdp2 tp 0, 1 2 - - - - FAILED" in printed
 
 
 @pytest.mark.processes

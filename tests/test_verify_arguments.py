@@ -6,6 +6,7 @@ import pytest
 
 from meshcompat.__main__ import main
 from meshcompat.verify import arguments, command
+from meshcompat.verify.local import limits
 from meshcompat.verify.plan import STANDARD_NAMES
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
@@ -29,6 +30,11 @@ def _read(line, environment=None):
         ("--names dp,tp", {}, (2, 4)),
         ("", TORCHRUN, (1, 1, 2, 1, 2)),
         ("--world-size 4 --device cuda", TORCHRUN, (1, 1, 2, 1, 2)),
+        ("--tp 2", {}, (1, 1, 4, 1, 2)),
+        ("--tp 3", {}, (1, 1, 1, 1, 3)),
+        ("--tp 2 --pp 2 -n 16", {}, (2, 1, 4, 1, 2)),
+        ("--dp-replicate 2 --dp-shard 3 --cp 2", {}, (1, 2, 3, 2, 1)),
+        ("--tp 2", TORCHRUN, (1, 1, 2, 1, 2)),
     ],
 )
 def test_arguments_give_a_shape(line, environment, shape):
@@ -73,6 +79,17 @@ def test_arguments_know_a_launcher_by_its_rank():
         ("--timeout nan", {}, "'nan' must be seconds"),
         ("--timeout inf", {}, "'inf' must be seconds"),
         ("--timeout soon", {}, "'soon' must be seconds"),
+        ("--tp 3 -n 16", {}, "tp 3 = 3 does not divide 16 ranks; give sizes whose product does"),
+        ("--tp 2 --dp-shard 2 -n 16", {}, "has 1 * 1 * 2 * 1 * 2 = 4 ranks, but there are 16"),
+        ("--tp 2 --shape 2,2", {}, "--tp give sizes by name, and so do --shape and --names"),
+        ("--tp 0", {}, "'0' must be a whole number above 0"),
+        ("--ep 3", {}, "--ep 3 does not divide the 4 ranks of a pipeline stage"),
+        ("--ep 2 --names a,b", {}, "--ep 2 needs a mesh dim dp_shard, but the mesh has a,b"),
+        ("--bandwidth 1T", {}, "'1T' must be sizes in bytes"),
+        ("--bandwidth 32G", {}, "each from 1 to 16G"),
+        ("--bandwidth 0", {}, "such as 64K,1M,64M"),
+        ("--report no/such/folder/r.json", {}, "make the folder 'no/such/folder'"),
+        ("-n 100000", {}, "100000 ranks are too many for"),
         ("--device tpu", {}, "invalid choice: 'tpu'"),
         ("--device cuda", {}, "torchrun --nproc-per-node"),
         ("--colour", {}, "unrecognized arguments: --colour"),
@@ -96,6 +113,47 @@ def test_arguments_are_refused_in_words_on_rank_0_only(capsys):
         _read("-n 8", {**TORCHRUN, "RANK": "3"})
     assert raised.value.code == 2
     assert capsys.readouterr().err == ""
+
+
+def test_arguments_give_the_size_of_the_expert_dim():
+    assert _read("--ep 4").plan.expert_sizes == (1, 4)
+    assert _read("--ep 2 --pp 2 --tp 2 -n 16").plan.expert_sizes == (4, 2)
+    assert _read("").plan.expert_sizes == (2, 2)
+
+
+def test_arguments_take_sizes_to_measure():
+    assert _read("").plan.measured == ()
+    plan = _read("--bandwidth 64K,1MiB,1m,512").plan
+    assert plan.bandwidth == (2**16, 2**20, 512)
+    assert [str(row) for row in plan.measured] == [
+        *("fsdp2/pp", "fsdp2/dp_shard", "fsdp2/tp", "flattened/non_pp"),
+    ]
+    assert plan.steps[-1] == "measuring the bandwidth of flattened/non_pp"
+    assert plan.row_at(len(plan.steps) - 1) == plan.measured[-1]
+
+
+def test_more_ranks_than_the_machine_is_good_for_are_started_where_that_is_asked_for():
+    assert _read("-n 100000 --oversubscribe").plan.world_size == 100000
+
+
+@pytest.mark.parametrize(
+    ("cores", "megabytes", "ranks", "words"),
+    [
+        (2, 100_000, 64, None),
+        (2, 100_000, 65, "65 ranks are too many for 2 cores"),
+        (64, 1_000_000, 1024, None),
+        (64, 1_000_000, 1025, "ask for at most 1024 with -n"),
+        (64, 4_000, 100, "100 ranks need about 6.8 GB of memory, and 3.9 GB are free"),
+        (64, 4_000, 100, "ask for at most 53 with -n"),
+        (64, None, 100, None),
+        (64, 10, 8, "ask for at most 1 with -n"),
+    ],
+)
+def test_a_machine_is_good_for_so_many_ranks(monkeypatch, cores, megabytes, ranks, words):
+    monkeypatch.setattr(limits, "_cores", lambda: cores)
+    monkeypatch.setattr(limits, "_free_megabytes", lambda: megabytes)
+    told = limits.excess(ranks)
+    assert (told is None) if words is None else (words in told)
 
 
 def test_the_package_is_a_command():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from meshcompat._help import describe
+from meshcompat.verify.launched.launchers import VARIABLES, LauncherError, launch_of
+from meshcompat.verify.local import limits
 from meshcompat.verify.plan import STANDARD_NAMES, Plan, derive_shape
 
 if TYPE_CHECKING:
@@ -19,12 +23,20 @@ _PURPOSE = """\
 Make the device meshes of a training job, run an all-reduce on every process group of each, and \
 compare the sums with ranks that were counted by hand.
 
-Alone it starts ranks on this machine, on CPU; under torchrun it uses the ranks that it is given.
+Alone it starts ranks on this machine, on CPU; under torchrun, srun or mpirun it uses the ranks that \
+it is given.
 """
 
 _DIGITS = 7
 """Longest number of ranks that is taken for one; longer ones would be factorised for ever."""
-_LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+_DEFAULT_RANKS = 8
+_DEFAULTS = {
+    "dp_shard": "; by default what the others leave",
+    "ep": " of experts, over the ranks of a pipeline stage; by default near the square root",
+}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_LARGEST = 2**34
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class Request:
     timeout: float
     as_json: bool
     is_launched: bool
+    report: str | None = None
+    is_strict: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         _PURPOSE,
         examples=[
-            "meshcompat verify -n 16",
+            "meshcompat verify -n 16 --tp 4 --pp 2 --ep 2",
             "meshcompat verify --shape 2,4 --names dp,tp --json",
-            "torchrun --nproc-per-node 8 -m meshcompat verify",
+            "meshcompat verify --bandwidth 1M,64M --report out.html",
+            "torchrun --nproc-per-node 8 -m meshcompat verify --strict",
+            "srun --ntasks 16 meshcompat verify",
         ],
         exit_codes={
             0: "all is right on all ranks",
-            1: "a sum was wrong, or a rank died, hung or never came, and the report names it",
+            1: "a sum was wrong, or a rank died, hung or never came, and the report names it; with "
+            "--strict also where there is a warning",
             2: "the arguments do not fit together",
         },
     )
@@ -68,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"name of each mesh dim, by default {','.join(STANDARD_NAMES)}; flattened and expert "
         f"meshes are made where the dims that they need are there",
     )
+    for name in (*STANDARD_NAMES, "ep"):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_count,
+            metavar="N",
+            help=f"size of the mesh dim {name}" + _DEFAULTS.get(name, ""),
+        )
     parser.add_argument(
         "-n", "--world-size", type=_count, metavar="N", help="ranks to start, by default 8"
     )
@@ -84,7 +108,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="longest wait without progress, and timeout of every process group; by default 60",
     )
+    parser.add_argument(
+        "--bandwidth",
+        type=_bytes,
+        default=(),
+        metavar="SIZE,...",
+        help="measure all-reduces of these sizes in bytes, such as 1M,64M, on all groups of each "
+        "mesh dim at once",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document and no table")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write the report to a file too: .json, .html, or else text",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="start ranks on this machine, whatever a launcher's variables say",
+    )
+    parser.add_argument(
+        "--oversubscribe",
+        action="store_true",
+        help="start more ranks than the cores and the memory of this machine are good for",
+    )
 
 
 def read(
@@ -96,13 +144,38 @@ def read(
 
     Under a launcher only rank 0 prints it: one message is enough for thousands of ranks.
     """
+    launch = None
+    refusal = ""
+    if not arguments.alone:
+        try:
+            launch = launch_of(environment)
+        except LauncherError as error:
+            refusal = str(error)
 
     def refuse(message: str) -> NoReturn:
-        if environment.get("RANK", "0") != "0":
+        variables = environment if launch is None else launch.variables
+        if variables.get("RANK", "0") != "0":
             raise SystemExit(2)
         parser.error(message)
 
-    given = _world_size(environment, refuse)
+    if refusal:
+        refuse(refusal)
+    given = None if launch is None else _world_size(launch.variables, refuse)
+    plan = _asked_plan(arguments, given, refuse)
+    if arguments.report is not None and not Path(arguments.report).parent.is_dir():
+        refuse(
+            f"--report {arguments.report!r} is to be written to a folder that does not exist; "
+            f"make the folder {str(Path(arguments.report).parent)!r}, or name another file"
+        )
+    return Request(
+        *(plan, arguments.device, arguments.timeout, arguments.json, given is not None),
+        report=arguments.report,
+        is_strict=arguments.strict,
+    )
+
+
+def _asked_plan(arguments: argparse.Namespace, given: int | None, refuse: _Refuse) -> Plan:
+    """Return the plan for the ranks that a launcher gives, or else for ranks of our own."""
     world_size = arguments.world_size
     if given is not None and world_size not in {None, given}:
         refuse(
@@ -114,32 +187,71 @@ def read(
             "--device cuda needs one process for each GPU, and alone this command starts ranks "
             "on CPU only; start it with: torchrun --nproc-per-node <GPUs> -m meshcompat verify"
         )
-    plan = _plan(arguments.shape, arguments.names, given or world_size, refuse)
-    return Request(plan, arguments.device, arguments.timeout, arguments.json, given is not None)
+    shape, names = _shape_and_names(arguments, given or world_size, refuse)
+    plan = _plan(shape, names, given or world_size, refuse)
+    excess = None
+    if given is None and not arguments.oversubscribe:
+        excess = limits.excess(plan.world_size)
+    if excess is not None:
+        refuse(excess)
+    ep = _fitting_ep(plan, arguments.ep, refuse)
+    return replace(plan, ep=ep, bandwidth=arguments.bandwidth)
 
 
-def _world_size(environment: Mapping[str, str], refuse: _Refuse) -> int | None:
-    """Return the number of ranks that a launcher started, or None without a launcher."""
-    if "RANK" not in environment:
-        return None
-    values = {name: environment.get(name) for name in _LAUNCHER_VARIABLES}
-    absent = [name for name, value in values.items() if not value]
+def _world_size(variables: Mapping[str, str], refuse: _Refuse) -> int:
+    """Return the number of ranks that a launcher started."""
+    absent = [name for name in VARIABLES if not variables.get(name)]
     if absent:
         refuse(
             f"RANK is set, as by a launcher, but {', '.join(absent)} is not; set all of "
-            f"{', '.join(_LAUNCHER_VARIABLES)}, or unset RANK to start ranks on this machine"
+            f"{', '.join(VARIABLES)}, or unset RANK to start ranks on this machine"
         )
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"):
-        value = environment.get(name, "0")
+        value = variables.get(name, "0")
         if not _is_whole(value):
             refuse(
                 f"{name} is {value!r} in the environment, but must be a whole number of at most "
                 f"{_DIGITS} digits"
             )
-    rank, world_size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    rank, world_size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
     if rank >= world_size:
         refuse(f"RANK is {rank}, but must be below WORLD_SIZE, which is {world_size}")
     return world_size
+
+
+def _shape_and_names(
+    arguments: argparse.Namespace, world_size: int | None, refuse: _Refuse
+) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    """Return what was asked for as a shape and names; sizes by name give the standard root."""
+    sizes = {name: getattr(arguments, name) for name in STANDARD_NAMES}
+    if not any(sizes.values()):
+        return arguments.shape, arguments.names
+    if arguments.shape or arguments.names:
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name, size in sizes.items() if size)
+        refuse(
+            f"{asked} give sizes by name, and so do --shape and --names; use one of the two ways"
+        )
+    product = math.prod(size or 1 for size in sizes.values())
+    if sizes["dp_shard"] is None:
+        whole = world_size or (_DEFAULT_RANKS if _DEFAULT_RANKS % product == 0 else product)
+        if whole % product:
+            told = " * ".join(f"{name} {size}" for name, size in sizes.items() if size)
+            refuse(
+                f"{told} = {product} does not divide {whole} ranks; give sizes whose product does"
+            )
+        sizes["dp_shard"] = whole // product
+    return tuple(sizes[name] or 1 for name in STANDARD_NAMES), STANDARD_NAMES
+
+
+def _fitting_ep(plan: Plan, ep: int | None, refuse: _Refuse) -> int | None:
+    if ep is not None and ep not in plan.expert_choices:
+        if not plan.expert_choices:
+            refuse(f"--ep {ep} needs a mesh dim dp_shard, but the mesh has {_joined(plan.names)}")
+        refuse(
+            f"--ep {ep} does not divide the {plan.expert_choices[0]} ranks of a pipeline stage "
+            f"without cutting a mesh dim; give one of {_joined(plan.expert_choices)}"
+        )
+    return ep
 
 
 def _plan(
@@ -153,7 +265,7 @@ def _plan(
         if shape is not None and len(shape) != len(names):
             names = tuple(f"dim_{index}" for index in range(len(shape)))
     if shape is None:
-        return Plan(derive_shape(world_size or 8, names), names)
+        return Plan(derive_shape(world_size or _DEFAULT_RANKS, names), names)
     if len(shape) != len(names):
         refuse(
             f"--shape has {len(shape)} sizes, {_joined(shape)}, but --names has {len(names)} "
@@ -202,6 +314,20 @@ def _count(text: str) -> int:
             f"digits"
         )
     return int(text)
+
+
+def _bytes(text: str) -> tuple[int, ...]:
+    sizes = []
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,11})([KMG]?)(?:i?B)?", part.strip(), re.IGNORECASE)
+        size = 0 if found is None else int(found[1]) * _UNITS[found[2].upper()]
+        if not 0 < size <= _LARGEST:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} must be sizes in bytes with commas between, each from 1 to 16G, such "
+                f"as 64K,1M,64M"
+            )
+        sizes.append(size)
+    return tuple(dict.fromkeys(sizes))
 
 
 def _seconds(text: str) -> float:

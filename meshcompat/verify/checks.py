@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +15,7 @@ import meshcompat as mc
 from meshcompat._rank_processes.stores import PrefixStore
 from meshcompat._rank_processes.words import one_line, ranks_text
 from meshcompat.verify.plan import COMPOSED, EXPERT_NAMES, NON_PP
-from meshcompat.verify.roll import Result
+from meshcompat.verify.roll import Identity, Rate, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,33 +29,53 @@ if TYPE_CHECKING:
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
+REPETITIONS = 5
+"""All-reduces of one size that are timed together."""
+
+
 class Listener(Protocol):
-    """Who hears how far this rank is; both methods may be called from a thread."""
+    """Who hears how far this rank is; all methods may be called from a thread."""
 
     def began(self, step: int) -> None:
         """Hear that a step of the plan begins."""
 
+    def came(self, identity: Identity) -> None:
+        """Hear that the rank has joined the default process group."""
+
     def found(self, result: Result) -> None:
         """Hear the result of the next row of the plan."""
 
+    def measured(self, rate: Rate) -> None:
+        """Hear how long all-reduces of one size took."""
+
 
 class World(NamedTuple):
-    """The world that this rank joins."""
+    """The world that this rank joins.
+
+    Attributes:
+        ready: When this rank was ready to join, by `time.perf_counter`; None for now.
+    """
 
     rank: int
     world_size: int
     device: torch.device
     store: Store
     timeout: float
+    ready: float | None = None
 
 
-Reduce = Callable[["torch.Tensor", "Row", "ProcessGroup"], None]
-"""Sums a tensor over a group, in place; tests put faulty ones here."""
+Reduce = Callable[["torch.Tensor", "Row", "ProcessGroup"], float]
+"""Sums a tensor over a group, in place, and returns when it began to, by `time.perf_counter`.
+
+Tests put faulty ones here.
+"""
 
 
-def all_reduce(tensor: torch.Tensor, row: Row, group: ProcessGroup) -> None:  # noqa: ARG001
+def all_reduce(tensor: torch.Tensor, row: Row, group: ProcessGroup) -> float:  # noqa: ARG001
     """Sum *tensor* over the ranks of *group*, in place."""
+    began = time.perf_counter()
     dist.all_reduce(tensor, group=group)
+    return began
 
 
 def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduce) -> str | None:
@@ -67,7 +88,10 @@ def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduc
     steps = iter(range(1, len(plan.steps)))
     try:
         listener.began(next(steps))
+        ready = time.perf_counter() if world.ready is None else world.ready
         _join(world)
+        joined = time.perf_counter()
+        listener.came(_identity(world, (joined - ready) * 1000))
         meshes: dict[str, DeviceMesh] = {}
         for name in plan.makings:
             listener.began(next(steps))
@@ -75,15 +99,18 @@ def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduc
         known: list[object] = [dist.group.WORLD]
         for row in plan.rows:
             listener.began(next(steps))
-            mesh = meshes[row.mesh_dim if row.mesh == "flattened" else row.mesh]
-            group = mc.get_group(mesh, row.mesh_dim)
+            mesh, group = _found(row, meshes)
             is_new = not any(group is other for other in known)
             known.append(group)
-            start = time.perf_counter()
-            summed = _sum_of_ranks(world, row, group, reduce)
-            milliseconds = (time.perf_counter() - start) * 1000
+            summed, began, ended = _sum_of_ranks(world, row, group, reduce)
             fault = fault_of(plan, row, world.rank, mesh, summed)
-            listener.found(Result(milliseconds, is_new, fault))
+            milliseconds, since = (ended - began) * 1000, (began - joined) * 1000
+            listener.found(Result(milliseconds, is_new, fault, since))
+        for index, row in enumerate(plan.measured):
+            listener.began(next(steps))
+            _, group = _found(row, meshes)
+            for size in plan.bandwidth:
+                listener.measured(Rate(index, size, _seconds(world, group, size)))
     except Exception as error:  # noqa: BLE001  (whatever it is, rank 0 has to hear of it)
         return one_line(error)
     return None
@@ -101,6 +128,18 @@ def _join(world: World) -> None:
     )
 
 
+def _identity(world: World, waited: float) -> Identity:
+    nccl = None
+    if world.device.type == "cuda":
+        nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
+    return Identity(socket.gethostname(), str(world.device), torch.__version__, nccl, waited)
+
+
+def _found(row: Row, meshes: dict[str, DeviceMesh]) -> tuple[DeviceMesh, ProcessGroup]:
+    mesh = meshes[row.mesh_dim if row.mesh == "flattened" else row.mesh]
+    return mesh, mc.get_group(mesh, row.mesh_dim)
+
+
 def _make(name: str, plan: Plan, world: World, meshes: dict[str, DeviceMesh]) -> DeviceMesh:
     if name == plan.root_name:
         return mc.init_device_mesh(
@@ -116,16 +155,32 @@ def _make(name: str, plan: Plan, world: World, meshes: dict[str, DeviceMesh]) ->
 
 def _sum_of_ranks(
     world: World, row: Row, group: ProcessGroup, reduce: Reduce
-) -> list[tuple[int, int]]:
-    """Return which ranks the sum was over, and how often each was counted.
+) -> tuple[list[tuple[int, int]], float, float]:
+    """Return which ranks the sum was over, how often each was counted, its begin and its end.
 
     Every rank adds a one in its own place: a sum of numbers could be right by accident.
     """
     tensor = torch.zeros(world.world_size, dtype=torch.int64, device=world.device)
     tensor[world.rank] = 1
-    reduce(tensor, row, group)
-    counts: list[int] = tensor.tolist()
-    return [(rank, count) for rank, count in enumerate(counts) if count]
+    began = reduce(tensor, row, group)
+    counts: list[int] = tensor.tolist()  # Waits for a GPU.
+    ended = time.perf_counter()
+    return [(rank, count) for rank, count in enumerate(counts) if count], began, ended
+
+
+def _seconds(world: World, group: ProcessGroup, size: int) -> float:
+    """Return how long an all-reduce of *size* bytes takes while all groups of its dim do the same."""
+    tensor = torch.zeros(max(1, size // 4), device=world.device)
+    dist.all_reduce(tensor, group=group)
+    # All groups begin together: what they share, such as a network card, is shared in training.
+    together = torch.zeros(1, device=world.device)
+    dist.all_reduce(together)
+    together.item()
+    began = time.perf_counter()
+    for _ in range(REPETITIONS):
+        dist.all_reduce(tensor, group=group)
+    tensor[0].item()  # Waits for a GPU.
+    return (time.perf_counter() - began) / REPETITIONS
 
 
 def fault_of(

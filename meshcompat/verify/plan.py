@@ -50,10 +50,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A root's shape and names, and all that is derived from them."""
+    """A root's shape and names, and all that is derived from them.
+
+    Attributes:
+        shape: Size of each mesh dim of the root.
+        names: Their names.
+        ep: Size of the expert-parallel mesh dim; None for one near the square root.
+        bandwidth: Sizes in bytes to measure all-reduces of.
+    """
 
     shape: tuple[int, ...]
     names: tuple[str, ...]
+    ep: int | None = None
+    bandwidth: tuple[int, ...] = ()
 
     @property
     def world_size(self) -> int:
@@ -80,12 +89,25 @@ class Plan:
     @cached_property
     def expert_sizes(self) -> tuple[int, int] | None:
         """Sizes of ``(ep_shard, ep)`` over the ranks of one pipeline stage, near square."""
-        if NON_PP not in self.flattened:
+        choices = self.expert_choices
+        if not choices:
             return None
+        whole = choices[0]
+        if self.ep is not None:
+            return (whole // self.ep, self.ep)
+        shard = max(whole // ep for ep in choices if (whole // ep) ** 2 <= whole)
+        return (shard, whole // shard)
+
+    @cached_property
+    def expert_choices(self) -> tuple[int, ...]:
+        """Sizes that ``ep`` can have over the ranks of one pipeline stage, largest first."""
+        if NON_PP not in self.flattened:
+            return ()
         parts = self._side_by_side(self._indices(self.flattened[NON_PP]))
         whole = math.prod(parts)
-        fitting = [size for size in range(1, math.isqrt(whole) + 1) if _cuts(parts, size)]
-        return (max(fitting), whole // max(fitting))
+        small = [size for size in range(1, math.isqrt(whole) + 1) if whole % size == 0]
+        shards = sorted({*small, *(whole // size for size in small)})
+        return tuple(whole // shard for shard in shards if _cuts(parts, shard))
 
     @property
     def is_composed(self) -> bool:
@@ -111,6 +133,14 @@ class Plan:
         return tuple(rows)
 
     @cached_property
+    def measured(self) -> tuple[Row, ...]:
+        """The mesh dims whose bandwidth is measured: one for each set of groups."""
+        rows: dict[tuple[int, ...], Row] = {}
+        for row in self.rows if self.bandwidth else ():
+            rows.setdefault(self.group_of(row, 0), row)
+        return tuple(row for group, row in rows.items() if len(group) > 1)
+
+    @cached_property
     def makings(self) -> tuple[str, ...]:
         """The meshes to make, by name, in order."""
         expert = () if self.expert_sizes is None else ("expert",)
@@ -124,17 +154,19 @@ class Plan:
             "joining the default process group",
             *(f"making the mesh {name}" for name in self.makings),
             *(f"the all-reduce on {row}" for row in self.rows),
+            *(f"measuring the bandwidth of {row}" for row in self.measured),
         )
 
     @property
     def first_row_step(self) -> int:
         """Index among the steps of the first all-reduce."""
-        return len(self.steps) - len(self.rows)
+        return len(self.steps) - len(self.measured) - len(self.rows)
 
     def row_at(self, step: int) -> Row | None:
         """Return the row that is tried in a step, or None."""
         index = step - self.first_row_step
-        return self.rows[index] if 0 <= index < len(self.rows) else None
+        tried = (*self.rows, *self.measured)
+        return tried[index] if 0 <= index < len(tried) else None
 
     def group_of(self, row: Row, rank: int) -> tuple[int, ...]:
         """Return the ranks that *rank* must meet on a mesh dim, in order."""
@@ -153,6 +185,16 @@ class Plan:
         place = ranks.index(rank)
         start = place - place // stride % size * stride
         return tuple(ranks[start : start + size * stride : stride])
+
+    def groups_of(self, row: Row) -> list[tuple[int, ...]]:
+        """Return all groups of a mesh dim, by their lowest rank."""
+        grouped: set[int] = set()
+        groups = []
+        for rank in range(self.world_size):
+            if rank not in grouped:
+                groups.append(self.group_of(row, rank))
+                grouped.update(groups[-1])
+        return groups
 
     def group_count(self, row: Row) -> int:
         """Return how many groups the ranks form on a mesh dim."""

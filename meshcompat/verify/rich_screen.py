@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
@@ -11,37 +11,45 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from meshcompat.verify.report import HEADINGS, LEGEND, NUMBERS, OK
+from meshcompat.verify.report import FAILED, NOT_DONE, OK
+from meshcompat.verify.tables import tables_of
 
 if TYPE_CHECKING:
+    from meshcompat.verify import tables
     from meshcompat.verify.report import Report
+
+_EDGES, _GAP = 2, 3
+"""Columns that the chosen box takes around a table and between its columns."""
+_STYLES = {OK: "green", FAILED: "bold red", NOT_DONE: "bold red"}
 
 
 def show(report: Report) -> None:
     """Print the report to the terminal."""
     console = Console(highlight=False)
-    console.print(Text(report.title, "bold"), Text(report.subtitle), sep="\n")
-    console.print(_table(report))
-    console.print(*(Text(text, "dim") for text in LEGEND), sep="\n")
+    console.print(Text(report.title, "bold"))
+    console.print(Text(report.circumstances), Text(report.subtitle), sep="\n")
+    for table in tables_of(report, console.width - _EDGES, _GAP):
+        console.print(_table(table))
+        console.print(*(Text(text, "dim") for text in table.legend), sep="\n")
     for text in report.failure_texts:
         console.print(Padding(Text(text, "red"), (0, 0, 0, 2)))
-    for text in report.notes:
+    for text in (*report.caution_texts, *report.notes):
         console.print(Padding(Text(text, "yellow"), (0, 0, 0, 2)))
     console.print(Text(report.summary, "bold green" if report.is_ok else "bold red"))
 
 
-def _table(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
-    mesh = report.lines[0].mesh
-    for line in report.lines:
-        if line.mesh != mesh:
-            table.add_section()
-            mesh = line.mesh
-        style = "green" if line.state == OK else "bold red"
-        table.add_row(*map(Text, line.cells[:-1]), Text(line.state, style))
-    return table
+def _table(table: tables.Table) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for heading in table.headings:
+        justify: Literal["right", "left"] = "right" if heading in table.numbers else "left"
+        drawn.add_column(heading, justify=justify, overflow="fold")  # never an ellipsis in a name
+    mesh = table.rows[0][0]
+    for cells in table.rows:
+        if cells[0] != mesh:
+            drawn.add_section()
+            mesh = cells[0]
+        drawn.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells))
+    return drawn
 
 
 class Bar:

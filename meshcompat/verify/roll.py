@@ -9,6 +9,24 @@ if TYPE_CHECKING:
     from meshcompat.verify.plan import Plan
 
 
+class Identity(NamedTuple):
+    """Who a rank is, as it says when it has joined the default process group.
+
+    Attributes:
+        host: The name of its machine.
+        device: What it computes on, such as ``cuda:3``.
+        torch: The version that torch itself gives.
+        nccl: The version of NCCL, or None where it is not used.
+        waited: Milliseconds from when it was ready to join until all had joined.
+    """
+
+    host: str
+    device: str
+    torch: str
+    nccl: str | None
+    waited: float
+
+
 class Result(NamedTuple):
     """What one rank found on one mesh dim.
 
@@ -17,11 +35,21 @@ class Result(NamedTuple):
             NCCL, with connecting to them.
         is_new: Whether the group was made for this mesh dim.
         fault: What was wrong, or None.
+        began: Milliseconds from when all had joined until it began the all-reduce.
     """
 
     milliseconds: float
     is_new: bool
     fault: str | None
+    began: float = 0.0
+
+
+class Rate(NamedTuple):
+    """How long one rank took for all-reduces of one size on one of the measured mesh dims."""
+
+    measured: int
+    size: int
+    seconds: float
 
 
 @dataclass
@@ -30,7 +58,9 @@ class Member:
 
     Attributes:
         step: The step of the plan that it began last, or None if it never came.
+        identity: Who it is, once it has joined.
         results: What it found, for the first rows of the plan.
+        rates: What it measured, in order.
         has_ended: Whether it said that it is through with the plan, or gave up.
         error: What made it give up.
         end: How its process ended, where that is known and it ended too early.
@@ -39,7 +69,9 @@ class Member:
     """
 
     step: int | None = None
+    identity: Identity | None = None
     results: list[Result] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
     has_ended: bool = False
     error: str | None = None
     end: str | None = None

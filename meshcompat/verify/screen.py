@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshcompat.verify.report import HEADINGS, LEGEND, NUMBERS
+from meshcompat.verify.tables import tables_of
 
 try:
     from meshcompat.verify import rich_screen
@@ -19,7 +21,8 @@ else:
 if TYPE_CHECKING:
     from meshcompat.verify.report import Report
 
-_WIDTH = 79
+_WIDTH = 100
+"""Columns where there is no terminal, such as in a log or a file."""
 
 
 class NoBar:
@@ -32,35 +35,93 @@ class NoBar:
         """Do nothing."""
 
 
-def bar(total: int, text: str, *, is_shown: bool) -> rich_screen.Bar | NoBar:
-    """Return a progress bar, which shows only on a terminal with rich."""
-    if is_shown and HAS_RICH and sys.stderr.isatty():
+class LineBar:
+    """Where what is shown stays, as in the log of a job: one line a phase."""
+
+    def __init__(self, text: str) -> None:
+        """Tell what is done before the first step."""
+        self._phase = ""
+        self.advance(0, text)
+
+    def advance(self, done: int, text: str) -> None:  # noqa: ARG002  (lines tell no numbers)
+        """Tell of a phase when it begins."""
+        phase = next((told for words, told in _PHASES.items() if text.startswith(words)), text)
+        if phase != self._phase:
+            self._phase = phase
+            sys.stderr.write(f"meshcompat verify: {phase}\n")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+_PHASES = {
+    "making the mesh": "making the meshes",
+    "the all-reduce on": "trying an all-reduce on every process group",
+    "measuring the bandwidth": "measuring the bandwidth of every mesh dim",
+}
+"""What a phase is called, by the words that its steps begin with."""
+
+
+def bar(total: int, text: str, *, is_shown: bool) -> rich_screen.Bar | LineBar | NoBar:
+    """Return what shows the progress: a bar on a terminal with rich, else a line a phase."""
+    if not is_shown:
+        return NoBar()
+    if HAS_RICH and sys.stderr.isatty():
         return rich_screen.Bar(total, text)
-    return NoBar()
+    return LineBar(text)
+
+
+def tell(report: Report, *, as_json: bool, path: str | None) -> None:
+    """Print the report, and write it to a file where one is given."""
+    show(report, as_json=as_json)
+    if path is not None:
+        write(report, path)
 
 
 def show(report: Report, *, as_json: bool) -> None:
     """Print the report on standard output."""
     if as_json:
-        sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
+        sys.stdout.write(_json(report))
     elif HAS_RICH and sys.stdout.isatty():
         rich_screen.show(report)
     else:
-        sys.stdout.write(_plain_text(report))
+        sys.stdout.write(_plain_text(report, _columns()))
     sys.stdout.flush()
 
 
-def _plain_text(report: Report) -> str:
-    rows = [line.cells for line in report.lines]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    lines = [report.title, report.subtitle, ""]
-    for cells in (HEADINGS, tuple("-" * width for width in widths), *rows):
-        padded = [
-            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
-            for heading, cell, width in zip(HEADINGS, cells, widths, strict=True)
-        ]
-        lines.append("  ".join(padded).rstrip())
-    lines += ["", *LEGEND, ""]
-    for text in (*report.failure_texts, *report.notes):
-        lines.append(textwrap.fill(text, _WIDTH, initial_indent="- ", subsequent_indent="  "))
-    return "\n".join([*lines, report.summary, ""])
+def write(report: Report, path: str) -> None:
+    """Write the report to a file: JSON or HTML by its suffix, else plain text."""
+    suffix = Path(path).suffix
+    if suffix == ".json":
+        text = _json(report)
+    elif suffix == ".html":
+        from meshcompat.verify import page  # noqa: PLC0415  (seldom needed)
+
+        text = page.html(report)
+    else:
+        text = _plain_text(report, _WIDTH)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((_WIDTH, 24)).columns
+
+
+def _json(report: Report) -> str:
+    return json.dumps(report.document(), indent=2) + "\n"
+
+
+def _plain_text(report: Report, width: int) -> str:
+    lines = [
+        line
+        for text in (report.title, report.circumstances, report.subtitle)
+        for line in textwrap.wrap(text, width)
+    ]
+    for table in tables_of(report, width):
+        lines += ["", *table.lines(), ""]
+        lines += [line for text in table.legend for line in textwrap.wrap(text, width)]
+    lines.append("")
+    for text in (*report.failure_texts, *report.caution_texts, *report.notes):
+        lines += textwrap.wrap(text, width, initial_indent="- ", subsequent_indent="  ")
+    return "\n".join([*lines, *textwrap.wrap(report.summary, width), ""])

@@ -57,11 +57,14 @@ class Fault(NamedTuple):
             os.write(2, str(time.time()).encode())
         if is_mine and self.kind.startswith("SIG"):
             os.kill(os.getpid(), getattr(signal, self.kind))
-        checks.all_reduce(tensor, row, group)
+        if is_mine and self.kind == "late":
+            time.sleep(2)
+        began = checks.all_reduce(tensor, row, group)
         if is_mine and self.kind == "twice":
             tensor.mul_(2)
         if is_mine and self.kind == "wrong":
             tensor.zero_()[0] = 1
+        return began
 
 
 class Launch(NamedTuple):

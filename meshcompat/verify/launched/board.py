@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from meshcompat.verify.roll import Member, Result, Roll
+from meshcompat.verify.roll import Identity, Member, Rate, Result, Roll
 
 if TYPE_CHECKING:
     from meshcompat._rank_processes.stores import Store
@@ -23,6 +23,7 @@ class Board:
         self._store = store
         self.rank = rank
         self._results: list[Result] = []
+        self._rates: list[Rate] = []
 
     def read(self, name: str) -> int:
         """Return a counter."""
@@ -50,6 +51,17 @@ class Board:
         self._results.append(result)
         self._store.set(f"results/{self.rank}", json.dumps(self._results))
 
+    def came(self, identity: Identity) -> None:
+        """Say who this rank is."""
+        self._store.set(f"identity/{self.rank}", json.dumps(identity))
+        self.count(f"came/{self.rank}")
+
+    def measured(self, rate: Rate) -> None:
+        """Say how long all-reduces of one size took."""
+        self._rates.append(rate)
+        self._store.set(f"rates/{self.rank}", json.dumps(self._rates))
+        self.count(f"rated/{self.rank}")
+
     def ended(self, error: str | None) -> None:
         """Say that this rank is through, or gave up."""
         if error is not None:
@@ -74,4 +86,9 @@ class Board:
         if is_through or (member.step or 0) > plan.first_row_step:
             listed = json.loads(self._store.get(f"results/{rank}"))
             member.results = [Result(*result) for result in listed]
+        if self.read(f"came/{rank}"):
+            member.identity = Identity(*json.loads(self._store.get(f"identity/{rank}")))
+        if plan.measured and self.read(f"rated/{rank}"):
+            rates = json.loads(self._store.get(f"rates/{rank}"))
+            member.rates = [Rate(*rate) for rate in rates]
         return member

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def run(request: Request, reduce: checks.Reduce | None) -> int:
     """Verify as one rank of a launcher; print on one rank; return the exit code."""
     start = time.monotonic()
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     place = Place.of(os.environ)
     try:
         device = choose_device(request.device, place)
@@ -42,7 +44,12 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
     def report_of(roll: Roll, failures: list[Failure]) -> Report:
         backend = checks.BACKENDS[device.type]
         seconds = time.monotonic() - start
-        return Report(roll, failures, device.type, backend, request.timeout, seconds)
+        return Report(
+            *(roll, failures, device.type, backend, request.timeout, seconds),
+            launcher=place.launcher,
+            date=date,
+            is_strict=request.is_strict,
+        )
 
     def say(roll: Roll) -> bool:
         bound = f"within {request.timeout:g} s"
@@ -50,7 +57,7 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
             bound = "before the launcher ended the job (SIGTERM)"
         report = report_of(roll, failures_of(roll, bound))
         bar.close()
-        screen.show(report, as_json=request.as_json)
+        screen.tell(report, as_json=request.as_json, path=request.report)
         return report.is_ok
 
     signal.signal(signal.SIGTERM, lambda *_: own.stop())
@@ -59,7 +66,8 @@ def run(request: Request, reduce: checks.Reduce | None) -> int:
     if own.store_error is not None:
         failure = _store_failure(own)
         if place.rank < 2:  # Rank 0 if it lives, and one that does if not.
-            screen.show(report_of(Roll.of(plan), [failure]), as_json=request.as_json)
+            report = report_of(Roll.of(plan), [failure])
+            screen.tell(report, as_json=request.as_json, path=request.report)
         elif place.local_rank == 0:
             sys.stderr.write(f"{failure.message}\n")
     if not is_ok:

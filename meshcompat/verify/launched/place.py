@@ -1,15 +1,17 @@
-"""What a launcher says about this rank in its environment. Imports no torch."""
+"""What a launcher says about this rank. Imports no torch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from meshcompat.verify.launched.launchers import launch_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class Place(NamedTuple):
-    """What the launcher says about this rank, in the variables that torchrun sets."""
+    """Which rank of which world a launcher made of this process, and where the ranks meet."""
 
     rank: int
     world_size: int
@@ -18,19 +20,25 @@ class Place(NamedTuple):
     port: int
     has_store: bool
     attempt: str
+    launcher: str
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place:
-        """Read the variables; ValueError for one that is no number."""
-        run = environment.get("TORCHELASTIC_RUN_ID", "")
-        restart = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-        rank = int(environment["RANK"])
+        """Read the variables of a launcher; ValueError for one that is no number."""
+        launch = launch_of(environment)
+        if launch is None:
+            raise ValueError("no launcher has started this process: RANK is not set")
+        said = launch.variables
+        run = said.get("TORCHELASTIC_RUN_ID", "")
+        restart = said.get("TORCHELASTIC_RESTART_COUNT", "0")
+        rank = int(said["RANK"])
         return cls(
             rank=rank,
-            world_size=int(environment["WORLD_SIZE"]),
-            local_rank=int(environment.get("LOCAL_RANK", rank)),
-            host=environment["MASTER_ADDR"],
-            port=int(environment["MASTER_PORT"]),
-            has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+            world_size=int(said["WORLD_SIZE"]),
+            local_rank=int(said.get("LOCAL_RANK", rank)),
+            host=said["MASTER_ADDR"],
+            port=int(said["MASTER_PORT"]),
+            has_store=said.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
             attempt=f"meshcompat/verify/{run}/{restart}",
+            launcher=launch.launcher,
         )

@@ -75,6 +75,7 @@ class Rank:
         self.step = 0
         self.is_ok = False
         self._heard = time.monotonic()
+        self._ready = time.perf_counter()
         self._untold: list[str | None] = []
         self._pause = max(0.25, place.world_size / 1000)
 
@@ -125,7 +126,7 @@ class Rank:
         follower = _Follower(self, Board(store, self.place.rank))
         follower.began(0)
         world = checks.World(
-            self.place.rank, self.place.world_size, self.device, store, self.timeout
+            self.place.rank, self.place.world_size, self.device, store, self.timeout, self._ready
         )
         self._untold.append(checks.run(self.plan, world, follower, self.reduce))
 
@@ -198,7 +199,9 @@ class _Follower:
     def __init__(self, rank: Rank, board: Board) -> None:
         self._rank = rank
         self._board = board
+        self.came = board.came
         self.found = board.found
+        self.measured = board.measured
 
     def began(self, step: int) -> None:
         self._rank.step = step

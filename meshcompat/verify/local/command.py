@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from meshcompat.verify import screen
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def run(request: Request, reduce: Reduce | None) -> int:
     """Start ranks, verify, print the report, and return the exit code."""
     start = time.monotonic()
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     plan = request.plan
     bar = screen.bar(
         plan.world_size * len(plan.steps), "importing torch", is_shown=not request.as_json
@@ -33,6 +35,10 @@ def run(request: Request, reduce: Reduce | None) -> int:
         bar.close()
     failures = failures_of(roll, f"within {request.timeout:g} s")
     seconds = time.monotonic() - start
-    report = Report(roll, failures, "cpu", "gloo", request.timeout, seconds)
-    screen.show(report, as_json=request.as_json)
+    report = Report(
+        *(roll, failures, "cpu", "gloo", request.timeout, seconds),
+        date=date,
+        is_strict=request.is_strict,
+    )
+    screen.tell(report, as_json=request.as_json, path=request.report)
     return 0 if report.is_ok else 1

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from meshcompat.verify.local.task import Task
-    from meshcompat.verify.roll import Result
+    from meshcompat.verify.roll import Identity, Rate, Result
 
 
 def main(task: Task, pipe: Connection[Any, Any]) -> None:
@@ -31,13 +32,14 @@ def main(task: Task, pipe: Connection[Any, Any]) -> None:
     talk_on_loopback()
     line = _Line(pipe)
     line.began(0)
+    ready = time.perf_counter()
     is_first = task.rank == 0
     port = 0 if is_first else line.port()
     store = open_store("127.0.0.1", port, is_server=is_first, timeout=task.timeout)
     if is_first:
         line.send("port", store.port)
     size = task.plan.world_size
-    world = checks.World(task.rank, size, torch.device("cpu"), store, task.timeout)
+    world = checks.World(task.rank, size, torch.device("cpu"), store, task.timeout, ready)
     line.send("ended", checks.run(task.plan, world, line, task.reduce or checks.all_reduce))
     line.left.wait()
     # All ranks are through: now nobody misses this one.
@@ -61,6 +63,12 @@ class _Line:
 
     def began(self, step: int) -> None:
         self.send("step", step)
+
+    def came(self, identity: Identity) -> None:
+        self.send("came", identity)
+
+    def measured(self, rate: Rate) -> None:
+        self.send("rate", rate)
 
     def found(self, result: Result) -> None:
         self.send("result", result)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from meshcompat._rank_processes.seed import Seed
 from meshcompat._rank_processes.words import end_text, last_line, one_line
 from meshcompat.verify.local.task import BEAT, Task
-from meshcompat.verify.roll import Result, Roll
+from meshcompat.verify.roll import Identity, Rate, Result, Roll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -174,6 +174,10 @@ class Ranks:
             member.step = value
         elif kind == "result" and isinstance(value, Result):
             member.results.append(value)
+        elif kind == "came" and isinstance(value, Identity):
+            member.identity = value
+        elif kind == "rate" and isinstance(value, Rate):
+            member.rates.append(value)
         elif kind == "ended":
             member.has_ended = True
             member.error = None if value is None else str(value)

@@ -1,0 +1,152 @@
+"""Which launcher started this process, brought into torchrun's variables. Imports no torch.
+
+Where a launcher started many processes and does not say enough for them to find each other, this
+raises: ranks that each test a world of their own would call a cluster right that nobody tried.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What a rank needs; torchrun sets all of it."""
+
+_LOOPBACK = "127.0.0.1"
+_PORTS = range(15000, 30000)
+"""Ports to choose from where the launcher names none, below those that systems give away."""
+
+
+class LauncherError(ValueError):
+    """A launcher started this process, and does not say enough."""
+
+
+class Launch(NamedTuple):
+    """What a launcher says, in torchrun's variables."""
+
+    launcher: str
+    variables: Mapping[str, str]
+
+
+def launch_of(environment: Mapping[str, str]) -> Launch | None:
+    """Return how this process was launched, or None where it was started alone.
+
+    A launcher that started a single process is none: there is nobody to meet.
+
+    Raises:
+        LauncherError: A launcher started several processes, and its variables do not suffice.
+    """
+    if "RANK" in environment:
+        is_torchrun = "TORCHELASTIC_RUN_ID" in environment
+        return Launch("torchrun" if is_torchrun else "RANK, WORLD_SIZE", environment)
+    for read in (_slurm, _open_mpi, _pmi):
+        found = read(environment)
+        if found is not None:
+            return found
+    return None
+
+
+def _slurm(environment: Mapping[str, str]) -> Launch | None:
+    size = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS", "1")
+    if size == "1":
+        return None
+    rank = environment.get("SLURM_PROCID")
+    step = environment.get("SLURM_STEP_ID") or environment.get("SLURM_STEPID")
+    if rank is None or step is None:
+        raise LauncherError(
+            f"SLURM gives this job {size} tasks, but this process is none of them (SLURM_PROCID "
+            f"or SLURM_STEP_ID is not set), and alone it would test ranks of this machine only; "
+            f"{_try('srun meshcompat verify')}"
+        )
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST")
+    count = environment.get("SLURM_STEP_NUM_NODES") or environment.get("SLURM_NNODES")
+    address = _first_host(nodes) if nodes else environment.get("SLURM_LAUNCH_NODE_IPADDR")
+    if count == "1":
+        address = _LOOPBACK
+    if "MASTER_ADDR" not in environment and address is None:
+        raise LauncherError(
+            f"SLURM started this task, number {rank} of {size}, but neither SLURM_NODELIST nor "
+            f"SLURM_LAUNCH_NODE_IPADDR says where task 0 runs; "
+            f"{_try('MASTER_ADDR=<host of task 0> srun meshcompat verify')}"
+        )
+    job = f"{environment.get('SLURM_JOB_ID', '')}.{step}"
+    local_rank = environment.get("SLURM_LOCALID")
+    return _launch("SLURM", environment, (rank, size, local_rank), address, job)
+
+
+def _open_mpi(environment: Mapping[str, str]) -> Launch | None:
+    size = environment.get("OMPI_COMM_WORLD_SIZE", "1")
+    rank = environment.get("OMPI_COMM_WORLD_RANK")
+    if size == "1":
+        return None
+    line = "mpirun -x MASTER_ADDR=<host of rank 0> -x MASTER_PORT=29500 meshcompat verify"
+    if rank is None:
+        raise LauncherError(
+            f"OMPI_COMM_WORLD_SIZE is {size}, as under Open MPI's mpirun, but "
+            f"OMPI_COMM_WORLD_RANK is not set; {_try(line)}"
+        )
+    on_one_host = environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") == size
+    if not on_one_host and "MASTER_ADDR" not in environment:
+        raise LauncherError(
+            f"Open MPI started this process, rank {rank} of {size} on several hosts, but does not "
+            f"say where rank 0 runs; {_try(line)}"
+        )
+    job = environment.get("PMIX_NAMESPACE") or environment.get("OMPI_MCA_ess_base_jobid", "")
+    local_rank = environment.get("OMPI_COMM_WORLD_LOCAL_RANK")
+    return _launch("Open MPI", environment, (rank, size, local_rank), _LOOPBACK, job)
+
+
+def _pmi(environment: Mapping[str, str]) -> Launch | None:
+    size = environment.get("PMI_SIZE", "1")
+    rank = environment.get("PMI_RANK")
+    if size == "1":
+        return None
+    line = "mpiexec -genv MASTER_ADDR <host of rank 0> -genv MASTER_PORT 29500 meshcompat verify"
+    if rank is None:
+        raise LauncherError(
+            f"PMI_SIZE is {size}, as under mpiexec, but PMI_RANK is not set; {_try(line)}"
+        )
+    on_one_host = environment.get("MPI_LOCALNRANKS") == size
+    if not on_one_host and "MASTER_ADDR" not in environment:
+        raise LauncherError(
+            f"a launcher with PMI started this process, rank {rank} of {size}, but does not say "
+            f"where rank 0 runs; {_try(line)}"
+        )
+    job = environment.get("PMI_JOBID") or environment.get("PBS_JOBID", "")
+    local_rank = environment.get("MPI_LOCALRANKID")
+    return _launch("PMI", environment, (rank, size, local_rank), _LOOPBACK, job)
+
+
+def _launch(
+    launcher: str,
+    environment: Mapping[str, str],
+    place: tuple[str, str, str | None],
+    address: str | None,
+    job: str,
+) -> Launch:
+    """Fill in what the launcher does not say; what the environment says goes first."""
+    rank, size, local_rank = place
+    port = _PORTS[zlib.crc32(job.encode()) % len(_PORTS)]
+    variables = {
+        "MASTER_ADDR": str(address),
+        "MASTER_PORT": str(port),
+        **environment,
+        "RANK": rank,
+        "WORLD_SIZE": size,
+    }
+    if local_rank is not None:
+        variables["LOCAL_RANK"] = local_rank
+    return Launch(launcher, variables)
+
+
+def _try(line: str) -> str:
+    return f"type: {line}; or add --alone to start ranks on this machine"
+
+
+def _first_host(nodes: str) -> str:
+    """Return the first host of a list in SLURM's spelling: ``n01`` of ``n[01-04,07],login``."""
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", nodes)[0])
