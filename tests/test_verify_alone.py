@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -6,7 +7,9 @@ import time
 import pytest
 
 from meshcompat.__main__ import main
+from meshcompat.verify.cautions import cautions_of
 from meshcompat.verify.local import ranks as local
+from meshcompat.verify.pace import bandwidths_of
 from meshcompat.verify.verdict import failures_of
 from tests.support.verify_faults import Fault, patient_timeout, standard_plan
 
@@ -64,6 +67,24 @@ def test_verify_names_a_rank_with_a_wrong_sum():
     assert failure.message == (
         "rank 3 is wrong on fsdp2/tp: the sum came from ranks 0, and should come from 2, 3"
     )
+
+
+@pytest.mark.processes
+def test_verify_names_a_slow_rank_and_measures_the_bandwidth():
+    plan = dataclasses.replace(standard_plan(4), bandwidth=(2**12, 2**16))
+    roll = local.verify(plan, 60, reduce=Fault("late", 3, "fsdp2/tp"))
+    assert failures_of(roll, "") == []
+    (caution,) = [caution for caution in cautions_of(roll) if caution.kind == "slow"]
+    assert caution.ranks == (3,)
+    assert "kept the others waiting for 2." in caution.message
+    assert "in the all-reduce on fsdp2/tp, ranks 2, 3" in caution.message
+    measured = bandwidths_of(roll)
+    assert [(str(found.row), found.size) for found in measured] == [
+        (f"{mesh}/{dim}", size)
+        for mesh, dim in (("fsdp2", "dp_shard"), ("fsdp2", "tp"), ("flattened", "non_pp"))
+        for size in (2**12, 2**16)
+    ]
+    assert all(0 < found.rates.minimum <= found.rates.maximum for found in measured)
 
 
 @pytest.mark.processes
