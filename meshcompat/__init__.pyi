@@ -36,6 +36,7 @@ from meshcompat._inspect import is_member as is_member
 from meshcompat._inspect import layout_of as layout_of
 from meshcompat._inspect import same_root as same_root
 from meshcompat._layout import MeshLayout as MeshLayout
+from meshcompat._show import show as show
 
 # Store.
 from meshcompat._plain_data import mesh_from_dict as mesh_from_dict

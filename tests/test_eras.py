@@ -177,6 +177,22 @@ class TestRelease:
         monkeypatch.setattr(importlib.metadata, "version", missing)
         assert _release.own_version() == "0+unknown"
 
+    def test_of_a_torch_that_is_not_there_refuses_nothing_until_torch_is_needed(self):
+        code = (
+            "import sys\n"
+            f"sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+            "import meshcompat\n"
+            "meshcompat.MeshLayout\n"
+            "meshcompat.flatten"
+        )
+        # -S leaves out the site-packages, and so every distribution.
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", code], check=False, capture_output=True, text=True
+        )
+        last = done.stderr.splitlines()[-1]
+        assert last == "ModuleNotFoundError: No module named 'torch'"
+        assert "line 5, in <module>" in done.stderr
+
     def test_older_than_the_floor_is_refused_at_import(self):
         code = (
             "import sys, types\n"

@@ -58,6 +58,7 @@ SIGNATURES = {
         "(device_mesh, flattened_axes, *, timeout_minutes=None, publish=False)"
     ),
     "same_root": "(a, b)",
+    "show": "(mesh, *, dim=None, nodes=None, rank=None)",
     "unchecked": "()",
     "unflatten": (
         "(mesh, mesh_dim, mesh_sizes, mesh_dim_names, *, backend_override=None, timeout=None, "
