@@ -7,10 +7,10 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
+from meshcompat._rank_processes.place import Place
 from meshcompat.verify import checks
 from meshcompat.verify.arguments import Request
 from meshcompat.verify.launched import command as launched
-from meshcompat.verify.launched.place import Place
 from meshcompat.verify.launched.rank import choose_device
 from meshcompat.verify.plan import Row
 from tests.support.verify_faults import standard_plan

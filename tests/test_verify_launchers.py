@@ -4,9 +4,9 @@ import argparse
 
 import pytest
 
+from meshcompat._rank_processes.launchers import LauncherError, launch_of
+from meshcompat._rank_processes.place import Place
 from meshcompat.verify import arguments
-from meshcompat.verify.launched.launchers import LauncherError, launch_of
-from meshcompat.verify.launched.place import Place
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from meshcompat._help import describe
-from meshcompat.verify.launched.launchers import VARIABLES, LauncherError, launch_of
+from meshcompat._rank_processes.launchers import VARIABLES, LauncherError, launch_of
 from meshcompat.verify.local import limits
 from meshcompat.verify.plan import STANDARD_NAMES, Plan, derive_shape
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from meshcompat._rank_processes.place import Place
 from meshcompat.verify import checks, screen
-from meshcompat.verify.launched.place import Place
 from meshcompat.verify.launched.rank import Rank, choose_device
 from meshcompat.verify.report import Report
 from meshcompat.verify.roll import Roll

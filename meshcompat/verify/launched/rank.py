@@ -22,8 +22,8 @@ from meshcompat.verify.launched.board import Board
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from meshcompat._rank_processes.place import Place
     from meshcompat._rank_processes.stores import Store
-    from meshcompat.verify.launched.place import Place
     from meshcompat.verify.plan import Plan
     from meshcompat.verify.roll import Roll
 
@@ -133,7 +133,7 @@ class Rank:
     def _connect(self, *, is_server: bool) -> Store:
         place = self.place
         store = open_store(place.host, place.port, is_server=is_server, timeout=self.timeout)
-        return PrefixStore(place.attempt, store)
+        return PrefixStore(f"meshcompat/verify/{place.attempt}", store)
 
     def _follow(self, board: Board, watch: Callable[[int, int], None]) -> bool:
         """Watch until all ranks are through, or will not be; return whether they are."""

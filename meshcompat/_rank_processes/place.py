@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from meshcompat.verify.launched.launchers import launch_of
+from meshcompat._rank_processes.launchers import launch_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ class Place(NamedTuple):
     port: int
     has_store: bool
     attempt: str
+    """Tells this start of the job from those before it, which may have left keys in the store."""
     launcher: str
 
     @classmethod
@@ -39,6 +40,6 @@ class Place(NamedTuple):
             host=said["MASTER_ADDR"],
             port=int(said["MASTER_PORT"]),
             has_store=said.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-            attempt=f"meshcompat/verify/{run}/{restart}",
+            attempt=f"{run}/{restart}",
             launcher=launch.launcher,
         )
