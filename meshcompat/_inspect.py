@@ -6,11 +6,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from meshcompat import _layout
-from meshcompat._eras.answers import recall, recall_size
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
 from meshcompat._mesh import foreign
+from meshcompat._mesh.links import recall
 from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
+from meshcompat._mesh.memory import recall_told
 from meshcompat._plain_arguments import as_names
 from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import get_submesh
@@ -136,13 +137,14 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T: 
         >>> get_axis_size(mesh, "tp"), get_axis_size(mesh, "cp", 1)
         (4, 1)
     """
-    known = recall_size(mesh, name)
+    known: int | None = recall_told(mesh, name)
     if known is not None:
         return known
     view = view_of(mesh)
     dim = find_dim(view, name)
     if dim is not None:
-        return view.answers.sizes.setdefault(name, _layout.size_of(dim.axes))
+        size: int = view.told.setdefault(name, _layout.size_of(dim.axes))
+        return size
     if default is _RAISE:
         raise MeshDimError(unknown_message(view, name))
     return default

@@ -11,10 +11,11 @@ from meshcompat._arguments import as_group_options
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._fitting import split_axes
 from meshcompat._mesh import foreign
+from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock
 from meshcompat._mesh.objects import flat_mesh, mesh_of
-from meshcompat._mesh.tables import relink, run_of
+from meshcompat._mesh.order import keeps_order
 from meshcompat._plain_arguments import as_name, as_new_names, as_sizes, as_timeout
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
-    from meshcompat._mesh.memory import Root, View
+    from meshcompat._mesh.memory import View
 
 
 def flatten(
@@ -103,11 +104,11 @@ def flatten_view(
         known = find_flat(root, name)
         if known is not None:
             dim, flat = known
-            relink(flat)
+            links.relink(flat)
         else:
             (group,) = _groups.serve(root, [(name, axes, made_with)], share=share, call="flatten")
             dim = Dim(name, axes, group)
-            flat = flat_mesh(root, dim, run_of(root, view.dims))
+            flat = flat_mesh(root, dim, view.dims)
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
 
 
@@ -226,8 +227,8 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
             f"make one with torch.distributed.new_group"
         )
     with lock:
-        covered = foreign.covered_dims(view.root, group)
-        axes = _layout.join(view.root.dims[index].axes for index in covered)
+        joined = foreign.covered_dims(view.root, group)
+        axes = _layout.join(dim.axes for dim in joined)
         handle = _eras.primitives().handle_for(root, group)
         known = find_flat(view.root, wanted)
         if known is not None and known[0].axes == axes:
@@ -238,10 +239,8 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
             raise MeshLayoutError(
                 f"name {name!r} is taken by another mesh dim of the root; choose another name"
             )
-        record = foreign.adopt_group(view.root, axes, handle, root, in_order=True)
-        is_run = bool(covered) and covered[-1] - covered[0] == len(covered) - 1
-        dim = Dim(wanted, axes, record)
-        return flat_mesh(view.root, dim, covered if is_run else None)
+        record = foreign.take_up_group(view.root, axes, group)
+        return flat_mesh(view.root, Dim(wanted, axes, record), joined)
 
 
 def unflatten_view(
@@ -277,7 +276,7 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
     if known is not None:
         _refuse_other_dims(known[0], axes)
         _refuse_other_options(known[0], made_with, is_asked=is_asked)
-    elif not _keeps_order(view.root, axes):
+    elif not keeps_order(view.root, axes):
         raise MeshLayoutError(
             f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
             f"group would sort them, so mesh and group would disagree; select the dims in the "
@@ -322,13 +321,6 @@ def _refuse_other_options(known: Dim, made_with: GroupOptions, *, is_asked: bool
         )
 
 
-def _keeps_order(root: Root, axes: Axes) -> bool:
-    """Return whether a process group has the ranks of *axes* in their order."""
-    if root.keeps_order:
-        return axes == _layout.outermost_first(axes)
-    return not root.descends(axes)
-
-
 def in_root_order(dims: Sequence[Dim]) -> list[Dim]:
     """Sort mesh dims by stride, largest first; a dim of size 1 may stand anywhere."""
     return sorted(dims, key=lambda dim: -dim.axes[0][1] if dim.axes else 0)
@@ -354,7 +346,7 @@ def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...
         MeshLayoutError: See `unflatten`.
     """
     parts = split_axes(view.dims[index].name, view.dims[index].axes, sizes)
-    if not all(_keeps_order(view.root, part) for part in parts):
+    if not all(keeps_order(view.root, part) for part in parts):
         raise MeshLayoutError(
             f"splitting mesh dim {view.dims[index].name!r} into sizes {sizes!r} gives ranks that "
             f"do not ascend, and a process group would sort them, so mesh and group would "

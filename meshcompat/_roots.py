@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from meshcompat import _eras, _groups, _layout
+from meshcompat import _groups, _layout
 from meshcompat._arguments import as_device_type, as_group_options, as_ranks, world_is_fake
 from meshcompat._errors import MeshLayoutError
 from meshcompat._fitting import require_whole_world
 from meshcompat._mesh import foreign
-from meshcompat._mesh.memory import Dim, Group, Root, View, lock, remember
-from meshcompat._mesh.objects import set_groups
-from meshcompat._mesh.tables import relink
+from meshcompat._mesh.memory import Group, lock
+from meshcompat._mesh.objects import finished, new_root
+from meshcompat._mesh.order import refuse_descending
 from meshcompat._plain_arguments import as_new_names, as_sizes, as_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
-
-    from meshcompat._layout import Axes
 
 
 def init_device_mesh(
@@ -85,24 +82,15 @@ def init_device_mesh(
     device = as_device_type(device_type)
     labels = names or tuple(f"dim_{index}" for index in range(len(shape)))
     options = as_group_options(backend_override, labels, limit)
-    era = _eras.primitives()
     layouts = _layout.dims_of(shape)
     refuse_descending(order, dict(zip(labels, layouts, strict=True)))
     with lock:
-        tensor = _as_tensor(order).reshape(shape)
-        mesh = era.make_root(
-            device, tensor, names, keep_order=era.orders_groups() and not _ascends(order)
-        )
-        root = Root(mesh, timeout=limit)
+        root = new_root(device, order, shape, names, timeout=limit)
         _select_device(device)
         wanted = list(zip(labels, layouts, options, strict=True))
         groups = _groups.serve(root, wanted, share=True, call="init_device_mesh")
-        root.dims = tuple(map(Dim, names or (None,) * len(shape), layouts, groups))
-        set_groups(mesh, root, root.dims)
         root.number_as_made_by("init_device_mesh")
-        remember(mesh, View(root, root.dims, mesh))
-        relink(mesh)
-    return mesh
+        return finished(root, groups)
 
 
 def from_group(
@@ -149,29 +137,21 @@ def from_group(
     device = as_device_type(device_type)
     tensor = _rank_tensor(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
-    is_inside = dist.get_rank() in tensor.flatten().tolist()
+    ranks = tensor.flatten().tolist()
+    is_inside = dist.get_rank() in ranks
     if is_inside and not foreign.are_living_groups(given):
         raise MeshLayoutError(
             f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
             f"make them with torch.distributed.new_group"
         )
     with lock:
-        made = _eras.primitives().make_root(device, tensor, names, keep_order=False)
-        root = Root(made)
-        records: list[Group | None] = []
-        for axes, group in zip(_layout.dims_of(root.shape), given, strict=True):
-            if is_inside:
-                handle = _eras.primitives().handle_for(made, group)
-                records.append(foreign.adopt_group(root, axes, handle, made, in_order=True))
-            else:
-                records.append(None)
-        layouts = _layout.dims_of(root.shape)
-        root.dims = tuple(map(Dim, names or (None,) * len(given), layouts, records))
-        set_groups(made, root, root.dims)
+        root = new_root(device, ranks, tuple(tensor.shape), names, keep_order=False)
+        records: list[Group | None] = [None] * len(given)
+        if is_inside:
+            pairs = zip(_layout.dims_of(root.shape), given, strict=True)
+            records = [foreign.take_up_group(root, axes, group) for axes, group in pairs]
         root.number_as_made_by("from_group")
-        remember(made, View(root, root.dims, made))
-        relink(made)
-    return made
+        return finished(root, records)
 
 
 def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
@@ -187,37 +167,6 @@ def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
         return as_ranks(ranks, count, world_size)
     require_whole_world(shape, world_size)
     return range(count)
-
-
-def refuse_descending(order: Sequence[int], dims: Mapping[str, Axes]) -> None:
-    """Refuse mesh dims along which ranks descend, where torch sorts the ranks of a group.
-
-    Raises:
-        MeshLayoutError: There is one, and this torch cannot keep its order.
-    """
-    if _eras.primitives().orders_groups() or _ascends(order):
-        return
-    for name, axes in dims.items():
-        for positions in _layout.cosets(axes, len(order)):
-            group = [order[position] for position in positions]
-            if group != sorted(group):
-                raise MeshLayoutError(
-                    f"ranks {list(order)} descend along mesh dim {name!r}, and torch "
-                    f"{torch.__version__} sorts the ranks of a group, so mesh and group would "
-                    f"disagree; give ranks that ascend along every mesh dim, or use torch 2.15"
-                )
-
-
-def _ascends(order: Sequence[int]) -> bool:
-    if isinstance(order, range):
-        return order.step > 0
-    return all(a < b for a, b in itertools.pairwise(order))
-
-
-def _as_tensor(order: Sequence[int]) -> torch.Tensor:
-    if isinstance(order, range):
-        return torch.arange(order.start, order.stop, order.step, dtype=torch.int)
-    return torch.tensor(order, dtype=torch.int)
 
 
 def _require_world() -> None:

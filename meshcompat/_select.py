@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcompat import _layout
-from meshcompat._eras.answers import recall
 from meshcompat._errors import MeshDimError, MeshLayoutError
+from meshcompat._mesh.links import links, recall
 from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
 from meshcompat._mesh.memory import View
 from meshcompat._mesh.objects import inert_mesh, mesh_of
-from meshcompat._mesh.tables import belongs_to_view
 from meshcompat._plain_arguments import as_names
 
 if TYPE_CHECKING:
@@ -264,7 +263,7 @@ def _pick(mesh: DeviceMesh, view: View, names: tuple[str, ...]) -> DeviceMesh:
     dims = tuple(get_dim(view, name) for name in names)
     if dims == view.dims:
         return mesh
-    if len(dims) == 1 and view.elsewhere is None and not belongs_to_view(view, dims[0]):
+    if len(dims) == 1 and view.elsewhere is None and not links.belongs_to_view(view, dims[0]):
         flat = find_flat(view.root, names[0])
         if flat is not None and flat[0] == dims[0]:
             return flat[1]

@@ -14,9 +14,9 @@ import torch.distributed as dist
 
 from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
+from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import ATTRIBUTE, Dim, Root, View, live_roots, lock
 from meshcompat._mesh.objects import inert_mesh, mesh_of
-from meshcompat._mesh.tables import relink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _read(data: dict[str, Any]) -> DeviceMesh:
         raise MeshLayoutError(f"{data!r} has mesh dims that overlap, or starts at no mesh of them")
     if _layout.start_of(axes, root.position) == start:
         found = _made(root, dims) or mesh_of(_view(root.mesh), dims)
-        relink(found)
+        links.relink(found)
         return found
     return inert_mesh(root, dims, start)
 

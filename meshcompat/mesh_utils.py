@@ -28,8 +28,8 @@ from meshcompat._builders.sizes import degree as _degree
 from meshcompat._builders.sizes import infer_dp_size as _infer_dp_size
 from meshcompat._builders.sizes import minutes as _minutes
 from meshcompat._builders.sizes import require_size_one as _require_size_one
+from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
-from meshcompat._mesh.tables import publish_flat
 from meshcompat._reshape import unflatten as _unflatten
 from meshcompat._select import get_flat_mesh, get_fsdp_dp_mesh, get_submesh
 
@@ -121,4 +121,4 @@ def _unflatten_compat(
 def _publish(mesh: DeviceMesh) -> None:
     root = view_of(mesh).root
     for name in root.flattened:
-        publish_flat(root, name)
+        links.publish(root, name)

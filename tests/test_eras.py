@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh
 import meshcompat as mc
 from meshcompat import _eras, _release
 from meshcompat._eras import _primitives, process_groups, torch_2_02, torch_2_05, torch_2_10
+from meshcompat._mesh import links, one_root, tables
 from meshcompat.testing import each_rank, fake_world
 from tests.known_differences import KNOWN_DIFFERENCES, KnownDifference, stale
 from tests.support.oracle import Grid, seen
@@ -30,11 +31,21 @@ MATRIX = Path(__file__).parent.parent / "ci" / "torch-matrix.toml"
 PRIVATE_IS_AT_HOME = ("_eras", "testing/fake_world.py")
 
 MODULES = [torch_2_02, torch_2_05, torch_2_10]
-PROTOCOL = {
-    name: member
-    for name, member in vars(_primitives.Primitives).items()
-    if inspect.isfunction(member) and not name.startswith("_")
-}
+
+
+def functions_of(protocol):
+    members = vars(protocol).items()
+    return {name: f for name, f in members if inspect.isfunction(f) and not name.startswith("_")}
+
+
+PROTOCOL = functions_of(_primitives.Primitives)
+TABLES = {**PROTOCOL, **functions_of(_primitives.Tables)}
+LINKS = functions_of(links.Links)
+
+
+def protocol_of(module):
+    (era,) = (era for era in _eras.ERAS if era.module is module)
+    return TABLES if era.links == "tables" else PROTOCOL
 
 
 def test_a_fake_world_has_no_gloo_in_it():
@@ -82,21 +93,54 @@ class TestModules:
             for name, value in vars(module).items()
             if inspect.isfunction(value) and not name.startswith("_")
         ]
-        assert sorted(functions) == sorted(PROTOCOL)
+        protocol = protocol_of(module)
+        assert sorted(functions) == sorted(protocol)
         own = [name for name in functions if getattr(module, name).__module__ == module.__name__]
-        assert own == [name for name in PROTOCOL if name in own]
-        assert sorted(getattr(module, "__all__", PROTOCOL)) == sorted(PROTOCOL)
+        assert own == [name for name in protocol if name in own]
+        assert sorted(getattr(module, "__all__", protocol)) == sorted(protocol)
 
-    @pytest.mark.parametrize("name", PROTOCOL)
+    @pytest.mark.parametrize("name", TABLES)
     @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__[-4:])
     def test_have_the_parameters_of_the_protocol(self, module, name):
-        _, *wanted = inspect.signature(PROTOCOL[name]).parameters.values()
-        found = inspect.signature(getattr(module, name)).parameters.values()
-        assert list(found) == wanted
-        assert (
-            inspect.signature(getattr(module, name)).return_annotation
-            == inspect.signature(PROTOCOL[name]).return_annotation
-        )
+        if name in protocol_of(module):
+            assert_alike(getattr(module, name), TABLES[name])
+
+    @pytest.mark.parametrize("module", [one_root, tables], ids=["one_root", "tables"])
+    def test_of_links_have_the_functions_of_their_protocol(self, module):
+        own = {
+            name: value
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        }
+        public = [name for name in own if not name.startswith("_")]
+        assert public == list(LINKS)
+        for name in public:
+            assert_alike(own[name], LINKS[name])
+
+    def test_import_nothing_from_an_older_era(self):
+        """So that the oldest can be deleted."""
+        stems = [era.module.__name__.rpartition(".")[2] for era in _eras.ERAS]
+        for place, stem in enumerate(stems):
+            text = (PACKAGE / "_eras" / f"{stem}.py").read_text(encoding="utf-8")
+            assert not [older for older in stems[:place] if older in text]
+
+    def test_are_asked_about_the_era_nowhere_else(self):
+        questions = set(functions_of(_primitives.Tables)) | {"orders_groups"}
+        for path in sorted(PACKAGE.rglob("*.py")):
+            if not path.relative_to(PACKAGE).as_posix().startswith(("_eras/", "_mesh/")):
+                words = {
+                    node.attr
+                    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                    if isinstance(node, ast.Attribute)
+                }
+                assert not words & questions, path
+
+
+def assert_alike(function, member):
+    _, *wanted = inspect.signature(member).parameters.values()
+    assert list(inspect.signature(function).parameters.values()) == wanted
+    returned = inspect.signature(function).return_annotation
+    assert returned == inspect.signature(member).return_annotation
 
 
 class TestPrivateNames:

@@ -15,8 +15,9 @@ from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 from meshcompat import _eras
-from meshcompat._eras.answers import Answers
-from meshcompat._mesh.memory import Root
+from meshcompat._mesh.links import links
+from meshcompat._mesh.lookup import view_of
+from meshcompat._mesh.memory import Root, View, remember
 from meshcompat.testing import fake_world
 from tests.support import native
 from tests.support.native_faults import of_a_thread
@@ -89,12 +90,13 @@ def test_second_look_up_calls_two_functions(look_up, world_size, run):
 
     assert len(called) == 2
     assert called[0].startswith("get_")
-    assert called[1] in {"recall", "recall_size"}
+    assert called[1] in {"recall", "recall_told"}
 
 
 @look_ups
 def test_first_look_up_does_as_much_in_a_large_world_as_in_a_small_one(look_up):
     called = []
+    assert all(hasattr(mc, name) for name in mc.__all__)  # each is imported from its room
     for world_size in WORLDS:
         with fake_world(world_size, 37):
             called.append(calls_of(look_up, make_mesh(world_size)))
@@ -202,18 +204,19 @@ class TestAnswers:
         with fake_world(64, 37):
             assert all(map(refused, LOOK_UPS.values()))
 
-    @pytest.mark.parametrize("is_thread_local", [True, False])
-    def test_keep_no_dead_mesh_alive(self, is_thread_local):
-        class Mesh:
-            pass
+    def test_keep_no_dead_mesh_alive(self, mesh):
+        """Of our own memory: torch's tables keep every mesh up to 2.9, see test_lifetime."""
 
-        mesh = Mesh()
-        mesh.answers = Answers(weakref.ref(mesh), is_thread_local=is_thread_local)
-        mesh.answers.keep("me", mesh)
-        reference = weakref.ref(mesh)
+        class Mesh:
+            device_type = "cpu"
+
+        made = Mesh()
+        view = remember(made, View(view_of(mesh).root, (), made))
+        view.made["me"] = made
+        reference = weakref.ref(made)
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(lambda mesh: mesh.answers.keep("me", mesh), mesh).result()
-            del mesh
+            assert thread.submit(lambda mesh: links.recall(mesh, "other"), made).result() is None
+            del made, view
             thread.submit(gc.collect).result()  # the thread goes on, and has let its first call go
             assert reference() is None
 

@@ -15,11 +15,12 @@ from meshcompat._builders.sizes import degree, minutes
 from meshcompat._builders.specs import EXPERT_NAMES, plain, plain_flattened
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
+from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
 from meshcompat._mesh.memory import Dim, View
-from meshcompat._mesh.tables import publish_flat, refuse_publish
+from meshcompat._mesh.order import refuse_descending
 from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
-from meshcompat._roots import init_device_mesh, ranks_in_world, refuse_descending
+from meshcompat._roots import init_device_mesh, ranks_in_world
 from meshcompat._select import get_flat_mesh, part_of
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ def register_flattened_axes(
     for name, part in parts.items():
         refuse_flatten(part, name, made_with, is_asked=limit is not None)
         if publish:
-            refuse_publish(part)
+            links.refuse_publish(part)
     for name, part in parts.items():
         flatten_view(part, name, made_with, is_asked=limit is not None)
         if publish:
-            publish_flat(view.root, name)
+            links.publish(view.root, name)
 
 
 def create_moe_mesh(

@@ -19,7 +19,8 @@ from meshcompat._builders.specs import (
     strategy_of,
 )
 from meshcompat._errors import MeshLayoutError
-from meshcompat._roots import ranks_in_world, refuse_descending
+from meshcompat._mesh.order import refuse_descending
+from meshcompat._roots import ranks_in_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

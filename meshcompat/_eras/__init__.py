@@ -16,10 +16,11 @@ from meshcompat._eras import torch_2_02, torch_2_05, torch_2_10
 from meshcompat._errors import UnsupportedTorchError
 
 if TYPE_CHECKING:
-    from meshcompat._eras._primitives import Primitives
+    from meshcompat._eras._primitives import Primitives, Tables
 
     # mypy holds every module against the protocol.
-    _checked: tuple[Primitives, ...] = (torch_2_02, torch_2_05, torch_2_10)
+    _checked: tuple[Primitives, ...] = (torch_2_10,)
+    _checked_tables: tuple[Tables, ...] = (torch_2_02, torch_2_05)
 
 
 class Era(NamedTuple):
@@ -29,12 +30,14 @@ class Era(NamedTuple):
     oldest: tuple[int, int]
     newest: tuple[int, int]
     module: Primitives
+    links: str
+    """Which module of `meshcompat._mesh` tells torch where our meshes belong."""
 
 
 ERAS = (
-    Era("parent tables", (2, 2), (2, 4), torch_2_02),
-    Era("root tables", (2, 5), (2, 9), torch_2_05),
-    Era("layouts", (2, 10), _release.NEWEST_TESTED, torch_2_10),
+    Era("parent tables", (2, 2), (2, 4), torch_2_02, "tables"),
+    Era("root tables", (2, 5), (2, 9), torch_2_05, "tables"),
+    Era("layouts", (2, 10), _release.NEWEST_TESTED, torch_2_10, "one_root"),
 )
 """Oldest first, without a gap."""
 

@@ -22,22 +22,6 @@ Handle = object
 class Primitives(Protocol):
     """The functions of an era module, in their order."""
 
-    def has_one_root(self) -> bool:
-        """Return whether torch's root can be the root of *any* view (2.10 on).
-
-        Where it cannot, torch's consumers look names up in the root that torch knows, so a
-        view with other dims must be a mesh without a parent there.
-        """
-
-    def is_thread_local(self) -> bool:
-        """Return whether torch forgets roots and flattened names in another thread."""
-
-    def publishes_flattened(self) -> bool:
-        """Return whether a flattened mesh belongs into torch's own registry by default."""
-
-    def wants_innermost(self) -> bool:
-        """Return whether TP takes only the last dim of torch's root, by its name (up to 2.8)."""
-
     def orders_groups(self) -> bool:
         """Return whether a group can keep its ranks in another than ascending order."""
 
@@ -84,9 +68,6 @@ class Primitives(Protocol):
     ) -> DeviceMesh:
         """Return a mesh of *root* that this rank is not in, without groups."""
 
-    def link(self, mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
-        """Tell torch, in this thread, that *mesh* is a submesh of *torch_root*."""
-
     def handle_for(self, root: DeviceMesh, group: ProcessGroup) -> Handle:
         """Return the handle that a mesh of *root* needs to find *group*."""
 
@@ -97,3 +78,22 @@ class Primitives(Protocol):
         self, root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
     ) -> None:
         """Write torch's registry, in this thread: *name* is *root_dims* of *root*."""
+
+
+class Tables(Primitives, Protocol):
+    """What an era up to 2.9 provides beside it: torch has tables of roots, one for each thread.
+
+    Only `meshcompat._mesh.tables` asks.
+    """
+
+    def is_thread_local(self) -> bool:
+        """Return whether torch forgets roots and flattened names in another thread."""
+
+    def publishes_flattened(self) -> bool:
+        """Return whether a flattened mesh belongs into torch's own registry by default."""
+
+    def wants_innermost(self) -> bool:
+        """Return whether TP takes only the last dim of torch's root, by its name (up to 2.8)."""
+
+    def link(self, mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
+        """Tell torch, in this thread, that *mesh* is a submesh of *torch_root*."""

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from torch.distributed import ProcessGroup
+
+
+# torch: distributed_c10d._world._default_pg, since before 2.2 - pytorch#88330. Look-ups ask at each
+# call: nothing here is a Python function. What stands in for _world in torch's own tests has no
+# such attribute.
+current_world = functools.partial(operator.attrgetter("_world._default_pg"), distributed_c10d)
+"""Returns the default process group, or None."""
 
 
 class GroupOptions(NamedTuple):

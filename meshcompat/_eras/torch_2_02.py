@@ -12,9 +12,17 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
-from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 
+from meshcompat._eras import torch_2_05
+from meshcompat._eras.torch_2_05 import (
+    _tables,
+    group_handles,
+    group_of,
+    orders_groups,
+    set_group_handles,
+)
 from meshcompat._errors import UnsupportedTorchError
 
 if TYPE_CHECKING:
@@ -25,26 +33,23 @@ if TYPE_CHECKING:
 
     from meshcompat._eras._primitives import Handle
 
-
-def has_one_root() -> bool:
-    return False
-
-
-def is_thread_local() -> bool:
-    # torch: _mesh_resources is threading.local, since 2.4 - pytorch#124555
-    return isinstance(_tables(), threading.local)
-
-
-def publishes_flattened() -> bool:
-    return False
-
-
-def wants_innermost() -> bool:
-    return True
-
-
-def orders_groups() -> bool:
-    return False
+__all__ = [
+    "group_handles",
+    "group_of",
+    "handle_for",
+    "is_thread_local",
+    "link",
+    "make_outside",
+    "make_root",
+    "make_submesh",
+    "native_flattened",
+    "orders_groups",
+    "publish_flattened",
+    "publishes_flattened",
+    "root",
+    "set_group_handles",
+    "wants_innermost",
+]
 
 
 def root(mesh: DeviceMesh) -> DeviceMesh:
@@ -53,16 +58,6 @@ def root(mesh: DeviceMesh) -> DeviceMesh:
     while parent is not None:
         mesh, parent = parent, _tables().get_parent_mesh(parent)
     return mesh
-
-
-def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
-    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8 - pytorch#150898
-    infos = getattr(mesh, "_dim_group_infos", None)
-    return None if infos is None else list(infos)
-
-
-def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
-    mesh._dim_group_infos = handles  # type: ignore[attr-defined]
 
 
 def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:  # noqa: ARG001  (no flattening)
@@ -74,9 +69,19 @@ def make_root(
     ranks: torch.Tensor,
     names: tuple[str, ...] | None,
     *,
-    keep_order: bool,  # noqa: ARG001  (no release of this era can)
+    keep_order: bool,
 ) -> DeviceMesh:
-    return DeviceMesh(device_type, ranks, mesh_dim_names=names, **_without_groups())
+    if "_init_process_groups" in _constructor():
+        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3 - pytorch#96700
+        without_groups: dict[str, Any] = {"_init_process_groups": False}
+        return DeviceMesh(device_type, ranks, mesh_dim_names=names, **without_groups)
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
+    if "_init_backend" not in _constructor():
+        raise UnsupportedTorchError(
+            "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
+            "use torch 2.3.1 or newer"
+        )
+    return torch_2_05.make_root(device_type, ranks, names, keep_order=keep_order)
 
 
 def make_submesh(
@@ -94,6 +99,33 @@ def make_outside(
     return make_root(root.device_type, ranks, names, keep_order=False)
 
 
+def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
+    if "_init_process_groups" not in _constructor():
+        return torch_2_05.handle_for(root, group)
+    # torch: _dim_group_infos has two entries, since 2.2, gone in 2.3 - pytorch#118423
+    # torch: distributed_c10d._get_group_tag, since before 2.2
+    return (distributed_c10d._get_group_tag(group), dist.get_process_group_ranks(group))
+
+
+def publish_flattened(
+    root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
+) -> None:
+    """Do nothing: torch has no registry to write to."""
+
+
+def is_thread_local() -> bool:
+    # torch: _mesh_resources is threading.local, since 2.4 - pytorch#124555
+    return isinstance(_tables(), threading.local)
+
+
+def publishes_flattened() -> bool:
+    return False
+
+
+def wants_innermost() -> bool:
+    return True
+
+
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     if hasattr(mesh, "_parent_mesh"):
         # torch: DeviceMesh._parent_mesh, since 2.4, gone in 2.5 - pytorch#123572, #131636.
@@ -107,46 +139,6 @@ def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     _tables().child_to_parent_mapping[mesh] = torch_root
 
 
-def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:  # noqa: ARG001
-    # torch: distributed_c10d._get_group_tag, since before 2.2
-    tag = distributed_c10d._get_group_tag(group)
-    ranks = dist.get_process_group_ranks(group)
-    if "_init_process_groups" in _constructor():
-        return (tag, ranks)
-    # torch: _dim_group_infos has three entries, since 2.3 - pytorch#118423
-    return (tag, ranks, group.group_name)
-
-
-def group_of(handle: Handle) -> ProcessGroup | None:
-    tag, ranks = handle[:2]  # type: ignore[index]
-    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since before 2.2
-    return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
-
-
-def publish_flattened(
-    root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
-) -> None:
-    """Do nothing: torch has no registry to write to."""
-
-
-def _tables() -> Any:
-    # torch: device_mesh._mesh_resources, since 2.2 - pytorch#112294
-    return device_mesh._mesh_resources
-
-
 @functools.cache
 def _constructor() -> Any:
     return inspect.signature(DeviceMesh.__init__).parameters
-
-
-def _without_groups() -> dict[str, Any]:
-    if "_init_process_groups" in _constructor():
-        # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3 - pytorch#96700
-        return {"_init_process_groups": False}
-    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
-    if "_init_backend" not in _constructor():
-        raise UnsupportedTorchError(
-            "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
-            "use torch 2.3.1 or newer"
-        )
-    return {"_init_backend": False}

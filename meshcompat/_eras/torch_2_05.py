@@ -2,6 +2,7 @@
 
 The tables are keyed by *value* and belong to one thread, so they mix up equal meshes and
 forget in other threads. Flattened names live in them too, by the root dims they cover.
+Up to 2.7 a mesh keeps its groups as tags and ranks, from 2.8 on by name.
 """
 
 from __future__ import annotations
@@ -13,42 +14,106 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed.device_mesh import DeviceMesh
 
-from meshcompat._eras import torch_2_02
-from meshcompat._eras.torch_2_02 import (
-    _tables,
-    has_one_root,
-    is_thread_local,
-    make_outside,
-    make_root,
-    make_submesh,
-    orders_groups,
-)
+from meshcompat._eras import torch_2_10
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
     from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
-__all__ = [
-    "group_handles",
-    "group_of",
-    "handle_for",
-    "has_one_root",
-    "is_thread_local",
-    "link",
-    "make_outside",
-    "make_root",
-    "make_submesh",
-    "native_flattened",
-    "orders_groups",
-    "publish_flattened",
-    "publishes_flattened",
-    "root",
-    "set_group_handles",
-    "wants_innermost",
-]
+
+def orders_groups() -> bool:
+    return False
+
+
+def root(mesh: DeviceMesh) -> DeviceMesh:
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
+    found: DeviceMesh = _tables().child_to_root_mapping.get(mesh, mesh)
+    return found
+
+
+def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
+    if _has_group_names():
+        return torch_2_10.group_handles(mesh)
+    # torch: DeviceMesh._dim_group_infos, since 2.2, gone in 2.8 - pytorch#150898
+    infos = getattr(mesh, "_dim_group_infos", None)
+    return None if infos is None else list(infos)
+
+
+def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
+    if _has_group_names():
+        torch_2_10.set_group_handles(mesh, handles)
+    else:
+        mesh._dim_group_infos = handles  # type: ignore[attr-defined]
+
+
+def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
+    # torch: _MeshEnv.root_to_flatten_mapping, since 2.5, gone in 2.10 - pytorch#133195, #164510
+    named = _tables().root_to_flatten_mapping.get(root, {})
+    # The table answers for every equal root, also for one of a destroyed world: only the
+    # link back says whose flattened mesh it is.
+    roots = _tables().child_to_root_mapping
+    return {name: mesh for name, mesh in named.items() if roots.get(mesh) is root}
+
+
+def make_root(
+    device_type: str,
+    ranks: torch.Tensor,
+    names: tuple[str, ...] | None,
+    *,
+    keep_order: bool,  # noqa: ARG001  (no release of this era can)
+) -> DeviceMesh:
+    # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
+    return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False)
+
+
+def make_submesh(
+    root: DeviceMesh,
+    ranks: torch.Tensor,
+    dims: Sequence[tuple[tuple[int, int], ...]],  # noqa: ARG001  (the tensor is the layout)
+    names: tuple[str, ...] | None,
+) -> DeviceMesh:
+    return make_root(root.device_type, ranks, names, keep_order=False)
+
+
+def make_outside(
+    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+) -> DeviceMesh:
+    return make_root(root.device_type, ranks, names, keep_order=False)
+
+
+def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
+    if _has_group_names():
+        return torch_2_10.handle_for(root, group)
+    # torch: distributed_c10d._get_group_tag, since before 2.2
+    tag = distributed_c10d._get_group_tag(group)
+    return (tag, dist.get_process_group_ranks(group), group.group_name)
+
+
+def group_of(handle: Handle) -> ProcessGroup | None:
+    if _has_group_names():
+        return torch_2_10.group_of(handle)
+    tag, ranks = handle[:2]  # type: ignore[index]
+    # torch: distributed_c10d._find_pg_by_ranks_and_tag, since before 2.2
+    return distributed_c10d._find_pg_by_ranks_and_tag(tag, ranks)
+
+
+def publish_flattened(
+    root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
+) -> None:
+    _tables().root_to_flatten_mapping.setdefault(root, {})[name] = mesh
+    # torch: _MeshEnv.flatten_name_to_root_dims, since 2.5, gone in 2.10 - pytorch#133838, #163213
+    _tables().flatten_name_to_root_dims.setdefault(root, {})[name] = root_dims
+
+
+def is_thread_local() -> bool:
+    # torch: _mesh_resources is threading.local, since 2.4 - pytorch#124555
+    return True
 
 
 def publishes_flattened() -> bool:
@@ -59,68 +124,15 @@ def wants_innermost() -> bool:
     return _has_tp_check()
 
 
-def root(mesh: DeviceMesh) -> DeviceMesh:
-    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
-    found: DeviceMesh = _tables().child_to_root_mapping.get(mesh, mesh)
-    return found
-
-
-def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
-    if not _has_group_names():
-        return torch_2_02.group_handles(mesh)
-    # torch: DeviceMesh._dim_group_names, since 2.8 - pytorch#150898
-    names = getattr(mesh, "_dim_group_names", None)
-    return None if names is None else list(names)
-
-
-def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
-    if _has_group_names():
-        mesh._dim_group_names = handles  # type: ignore[assignment]
-    else:
-        torch_2_02.set_group_handles(mesh, handles)
-
-
-def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
-    tables = _tables()
-    # torch: _MeshEnv.root_to_flatten_mapping, since 2.5, gone in 2.10 - pytorch#133195, #164510
-    named = tables.root_to_flatten_mapping.get(root, {})
-    # The table answers for every equal root, also for one of a destroyed world: only the
-    # link back says whose flattened mesh it is.
-    return {
-        name: mesh for name, mesh in named.items() if tables.child_to_root_mapping.get(mesh) is root
-    }
-
-
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
     # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
     _tables().child_to_root_mapping[mesh] = torch_root
 
 
-def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
-    if _has_group_names():
-        return group.group_name
-    return torch_2_02.handle_for(root, group)
+def _tables() -> Any:
 
-
-def group_of(handle: Handle) -> ProcessGroup | None:
-    if not _has_group_names():
-        return torch_2_02.group_of(handle)
-    c10d: Any = distributed_c10d
-    try:
-        # torch: distributed_c10d._resolve_process_group, since 2.3
-        group: ProcessGroup = c10d._resolve_process_group(handle)
-    except (RuntimeError, ValueError):
-        return None
-    return group
-
-
-def publish_flattened(
-    root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
-) -> None:
-    tables = _tables()
-    tables.root_to_flatten_mapping.setdefault(root, {})[name] = mesh
-    # torch: _MeshEnv.flatten_name_to_root_dims, since 2.5, gone in 2.10 - pytorch#133838, #163213
-    tables.flatten_name_to_root_dims.setdefault(root, {})[name] = root_dims
+    # torch: device_mesh._mesh_resources, since 2.2 - pytorch#112294
+    return device_mesh._mesh_resources
 
 
 @functools.cache

@@ -10,10 +10,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
-
-from meshcompat._eras import torch_2_05
-from meshcompat._eras.torch_2_05 import group_handles, group_of, set_group_handles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,43 +20,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from meshcompat._eras._primitives import Handle
-
-__all__ = [
-    "group_handles",
-    "group_of",
-    "handle_for",
-    "has_one_root",
-    "is_thread_local",
-    "link",
-    "make_outside",
-    "make_root",
-    "make_submesh",
-    "native_flattened",
-    "orders_groups",
-    "publish_flattened",
-    "publishes_flattened",
-    "root",
-    "set_group_handles",
-    "wants_innermost",
-]
-
-
-def has_one_root() -> bool:
-    return True
-
-
-def is_thread_local() -> bool:
-    return False
-
-
-def publishes_flattened() -> bool:
-    # DTensor's redistribute of uneven shards is wrong when it finds one there, 2.11 to 2.15:
-    # https://github.com/pytorch/pytorch/pull/194457
-    return False
-
-
-def wants_innermost() -> bool:
-    return False
 
 
 def orders_groups() -> bool:
@@ -70,6 +31,16 @@ def orders_groups() -> bool:
 def root(mesh: DeviceMesh) -> DeviceMesh:
     # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
     return mesh._get_root_mesh()
+
+
+def group_handles(mesh: DeviceMesh) -> list[Handle] | None:
+    # torch: DeviceMesh._dim_group_names, since 2.8 - pytorch#150898
+    names = getattr(mesh, "_dim_group_names", None)
+    return None if names is None else list(names)
+
+
+def set_group_handles(mesh: DeviceMesh, handles: list[Handle]) -> None:
+    mesh._dim_group_names = handles  # type: ignore[assignment]
 
 
 def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
@@ -127,15 +98,21 @@ def make_outside(
     )
 
 
-def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
-    """Do nothing: the mesh was made with its root."""
-
-
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
     # torch: DeviceMesh._pg_registry, since 2.11 - pytorch#172272; compiled get_group reads it
     if hasattr(root, "_pg_registry"):
         root._pg_registry[group.group_name] = group
-    return torch_2_05.handle_for(root, group)
+    return group.group_name
+
+
+def group_of(handle: Handle) -> ProcessGroup | None:
+    c10d: Any = distributed_c10d
+    try:
+        # torch: distributed_c10d._resolve_process_group, since 2.3
+        group: ProcessGroup = c10d._resolve_process_group(handle)
+    except (RuntimeError, ValueError):
+        return None
+    return group
 
 
 def publish_flattened(

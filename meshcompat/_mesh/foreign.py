@@ -13,8 +13,8 @@ import torch.distributed as dist
 from meshcompat import _eras, _layout
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
+from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import Dim, Group, Root, View, remember, remembered
-from meshcompat._mesh.tables import native_dims
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -32,7 +32,7 @@ def adopt(mesh: DeviceMesh) -> View:
     """
     torch_root = _eras.primitives().root(mesh)
     if torch_root is not mesh:
-        root_view = _root_view(torch_root)
+        root_view = links.root_view(torch_root, adopt)
         view = root_view and _as_submesh(mesh, root_view.root, torch_root)
         if view is not None:
             return remember(mesh, view)
@@ -49,9 +49,7 @@ def find_flattened(root: Root) -> None:
             continue
         remember(mesh, view)
         root.flattened[name] = mesh
-        root_dims = _covered(root, view.dims[0].axes)
-        if _eras.primitives().publishes_flattened() and root_dims is not None:
-            root.published[name] = (view.dims[0], root_dims)
+        links.take_up_flat(root, view.dims[0])
 
 
 def adopt_group(
@@ -86,34 +84,22 @@ def adopt_group(
     return record
 
 
+def take_up_group(root: Root, axes: Axes, group: ProcessGroup) -> Group:
+    """Return the record of a group that the caller made, whose ranks must be in the mesh's order."""
+    handle = _eras.primitives().handle_for(root.mesh, group)
+    return adopt_group(root, axes, handle, root.mesh, in_order=True)
+
+
 def backend_of(group: ProcessGroup) -> str | None:
     """Return the backend of a group by name, or None where it is that of the world."""
     backend: str = dist.get_backend(group)
     return None if backend == dist.get_backend() else backend
 
 
-def _root_view(torch_root: DeviceMesh) -> View | None:
-    """Return what is known of torch's root.
-
-    None up to 2.9 where it is of a destroyed world: an equal mesh had that root.
-    """
-    if _eras.primitives().has_one_root():
-        return remembered(torch_root) or adopt(torch_root)
-    try:
-        view = remembered(torch_root) or adopt(torch_root)
-    except MeshLayoutError:
-        return None
-    return view if view.root.is_alive else None
-
-
 def _as_root(mesh: DeviceMesh) -> View:
     root = Root(mesh)
     handles = _eras.primitives().group_handles(mesh) or []
-    names = mesh.mesh_dim_names or (None,) * len(root.shape)
-    layouts = _layout.dims_of(root.shape)
-    groups = _groups(root, layouts, handles, mesh)
-    root.dims = tuple(map(Dim, names, layouts, groups))
-    return View(root, root.dims, mesh)
+    return root.settle(_groups(root, _layout.dims_of(root.shape), handles, mesh))
 
 
 def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | None:
@@ -126,11 +112,9 @@ def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | 
     first = _layout.start_of(axes, positions[0])
     if _layout.complement(axes, root.size) is None or first != positions[0]:
         return None
-    era = _eras.primitives()
-    handles = era.group_handles(mesh) or []
-    belongs = era.root(mesh) is torch_root if era.has_one_root() else _belong(handles, root)
-    if not belongs:
+    if not links.is_part(mesh, root, torch_root):
         return None
+    handles = _eras.primitives().group_handles(mesh) or []
     names = mesh.mesh_dim_names or (None,) * len(layouts)
     if root.is_member and root.position not in positions:
         dims = tuple(map(Dim, names, layouts, [None] * len(layouts)))
@@ -147,35 +131,17 @@ def _groups(
     return [adopt_group(root, *pair, mesh) for pair in zip(layouts, handles, strict=True)]
 
 
-def _belong(handles: list[Handle], root: Root) -> bool:
-    known = [group.handle for group in root.groups]
-    for flat in _eras.primitives().native_flattened(root.mesh).values():
-        known += _eras.primitives().group_handles(flat) or []
-    return all(handle in known for handle in handles)
-
-
-def _covered(root: Root, axes: Axes) -> tuple[int, ...] | None:
-    """Return the neighbouring dims of the root that make up *axes*, if some do."""
-    count = len(root.dims)
-    for first in range(count):
-        for after in range(first + 1, count + 1):
-            dims = root.dims[first:after]
-            if _layout.join(dim.axes for dim in dims) == axes and native_dims(root, dims):
-                return tuple(range(first, after))
-    return None
-
-
-def covered_dims(root: Root, group: ProcessGroup) -> tuple[int, ...]:
+def covered_dims(root: Root, group: ProcessGroup) -> tuple[Dim, ...]:
     """Return the dims of the root whose ranks together are those of *group*."""
     ranks = sorted(dist.get_process_group_ranks(group))
     where = {rank: position for position, rank in enumerate(root.rank_map.tolist())}
     positions = [where[rank] for rank in ranks if rank in where]
     covered = tuple(
-        index
-        for index, dim in enumerate(root.dims)
+        dim
+        for dim in root.dims
         if len({_layout.coordinate(dim.axes, position) for position in positions}) > 1
     )
-    axes = _layout.join(root.dims[index].axes for index in covered)
+    axes = _layout.join(dim.axes for dim in covered)
     start = _layout.start_of(axes, root.position)
     expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
     if sorted(expected) != ranks:

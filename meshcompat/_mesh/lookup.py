@@ -10,9 +10,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _eras
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._mesh import foreign
+from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import lock, remembered
 from meshcompat._mesh.objects import outside_message
-from meshcompat._mesh.tables import relink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -33,8 +33,7 @@ def once(mesh: DeviceMesh, key: Hashable, make: Callable[[View], DeviceMesh]) ->
         if found is None:
             found = make(view)
             view.made[key] = found
-    relink(found)
-    view.answers.keep(key, found)
+    links.relink(found)
     return found
 
 
@@ -48,8 +47,7 @@ def view_of(mesh: object) -> View:
     view = remembered(mesh)
     if view is None or not view.root.is_alive:
         view = _look_over(mesh)
-    if _eras.primitives().is_thread_local():
-        relink(view.root.mesh)
+    links.see(view.root)
     return view
 
 

@@ -1,12 +1,15 @@
-"""What meshcompat knows of a mesh: its root, its layout, its groups, and what was made of it.
+"""The one memory: what is known of a mesh and of its root, and what was made of them.
 
-The knowledge lives on the mesh object itself, by identity. A table keyed by the mesh would
-mix up equal meshes, as torch's own did up to 2.9.
+A `View` stands on the mesh object itself and lives as long as the mesh. A table keyed by the mesh
+would mix up equal meshes, as torch's own did up to 2.9. The `View` holds its `Root`, and the `Root`
+holds every mesh that was made of it: so a root lives as long as somebody has one of its meshes.
+All of it is about one world. In another world nothing is recalled, and `view_of` refuses the mesh.
 """
 
 from __future__ import annotations
 
 import hashlib
+import operator
 import secrets
 import threading
 import weakref
@@ -17,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._eras.answers import Answers
+from meshcompat._eras.process_groups import current_world
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
 ATTRIBUTE = "_meshcompat"
 """Where a mesh keeps its view."""
 
+view_on = operator.attrgetter(ATTRIBUTE)
+"""Returns the view that a mesh keeps; an AttributeError says that it keeps none. No Python function."""
+
 lock = threading.RLock()
 """Held while meshes and groups are made, so that all threads get the same objects."""
 
 
-_roots: list[weakref.ref[Root]] = []
+_roots: weakref.WeakKeyDictionary[Root, None] = weakref.WeakKeyDictionary()
+"""Every root that somebody still has, oldest first: a mesh that is read finds its root here."""
+
 _made_in: weakref.WeakKeyDictionary[ProcessGroup, Counter[tuple[str, Hashable]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -75,7 +83,24 @@ def names_of(dims: Sequence[Dim]) -> tuple[str, ...] | None:
 
 
 class Root:
-    """What all meshes of one root share."""
+    """What all meshes of one root share.
+
+    Attributes:
+        mesh: The root mesh, with its *shape*, *size* and *rank_map* (*is_range*: 0, 1, 2, ...).
+        position: Where this rank stands in the rank map; 0 where it is no member.
+        timeout: What new groups get where a call says nothing else.
+        dims: Its own mesh dims; empty until `settle`.
+        groups: Every group that can serve a mesh dim, so that none is made twice.
+        flattened: Its flattened meshes by name, in the order they were made.
+        factorised: The mesh dims that a dim was split into. Ranks look here, and not among their
+            meshes, to decide whether groups are to be made: object identity differs between ranks.
+        made: Every mesh around this rank, so that equal dims are the same object.
+        elsewhere: Meshes of other ranks, by the position that they begin at. There can be as many
+            as ranks, so each lives only as long as somebody has it.
+        number: Which of its kind it is, alike on all ranks; None where they did not make it
+            together.
+        token: Tells it from every other root of this process.
+    """
 
     def __init__(self, mesh: DeviceMesh, *, timeout: timedelta | None = None) -> None:
         """Read shape, names and ranks off *mesh*; its dims come when its groups are known."""
@@ -93,23 +118,23 @@ class Root:
         self.dims: tuple[Dim, ...] = ()
         self.groups: list[Group] = []
         self.flattened: dict[str, DeviceMesh] = {}
-        self.published: dict[str, tuple[Dim, tuple[int, ...]]] = {}
         self.made: dict[Hashable, DeviceMesh] = {}
         self.elsewhere: weakref.WeakValueDictionary[tuple[tuple[Dim, ...], int], DeviceMesh] = (
             weakref.WeakValueDictionary()
         )
-        """Meshes of other ranks, by the position that they begin at."""
         self.factorised: dict[Hashable, tuple[Dim, ...]] = {}
-        """Mesh dims that were split, alike on all ranks: which meshes are one object is not."""
         world: Any = dist.group.WORLD
         self.world = weakref.ref(world)
         self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
         self.number: int | str | None = None
-        """Which of its kind it is, alike on all ranks; None where they did not make it together."""
         self.token = secrets.token_hex(8)
-        """Tells it from every other root of this process."""
-        _roots[:] = [known for known in _roots if known() is not None]
-        _roots.append(weakref.ref(self))
+        _roots[self] = None
+
+    def settle(self, groups: Sequence[Group | None]) -> View:
+        """Return the view of the root itself, now that the groups of its dims are known."""
+        names = self.mesh.mesh_dim_names or (None,) * len(self.shape)
+        self.dims = tuple(map(Dim, names, _layout.dims_of(self.shape), groups))
+        return View(self, self.dims, self.mesh)
 
     def number_as_made_by(self, call: str) -> None:
         """Number the root among those of its kind, once all ranks have made it.
@@ -186,7 +211,7 @@ class Root:
 class View:
     """What is known of one mesh."""
 
-    __slots__ = ("__weakref__", "anchor", "answers", "dims", "elsewhere", "made", "root")
+    __slots__ = ("__weakref__", "anchor", "dims", "elsewhere", "made", "root", "told")
 
     def __init__(
         self,
@@ -206,7 +231,10 @@ class View:
         self.anchor = anchor
         self.elsewhere = elsewhere
         self.made: dict[Hashable, DeviceMesh] = {}
-        self.answers = Answers(root.world, is_thread_local=_eras.primitives().is_thread_local())
+        """Meshes that were made of this one, by what was asked for."""
+        self.told: dict[Hashable, Any] = {}
+        """Answers that are no meshes. A name that was found keeps its meaning, so both are kept as
+        long as the mesh is; errors, which a later `flatten` can turn into answers, are not."""
 
     def reduce_mesh(self, protocol: int) -> tuple[Any, tuple[dict[str, Any]]]:  # noqa: ARG002
         """Say how to pickle and copy the mesh: as plain data, not with torch's private state."""
@@ -245,8 +273,18 @@ def remember(mesh: DeviceMesh, view: View) -> View:
 
 def live_roots() -> list[Root]:
     """Return the roots of this world that somebody still has."""
-    known = [reference() for reference in _roots]
-    return [root for root in known if root is not None and root.dims and root.is_alive]
+    return [root for root in _roots if root.dims and root.is_alive]
+
+
+def recall_told(mesh: object, key: Hashable) -> Any:
+    """Return what was told of *mesh* under *key*, None where nothing was or in another world."""
+    try:
+        view: View = view_on(mesh)
+        answer = view.told[key]
+        world = current_world()
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return answer if world is not None and view.root.world() is world else None
 
 
 def remembered(mesh: object) -> View | None:

@@ -12,15 +12,17 @@ import torch.distributed as dist
 
 from meshcompat import _eras, _layout
 from meshcompat._errors import NotInMeshError, UnsupportedTorchError
-from meshcompat._mesh.memory import View, lock, names_of, remember, remembered
-from meshcompat._mesh.tables import anchor_of, is_refused, relink
+from meshcompat._mesh.links import links
+from meshcompat._mesh.memory import Root, View, lock, names_of, remember, remembered
+from meshcompat._mesh.order import asks_for_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._mesh.memory import Dim, Root
+    from meshcompat._mesh.memory import Dim, Group
 
 
 class _OutsideGroups(list[object]):
@@ -38,6 +40,33 @@ def outside_message() -> str:
     )
 
 
+def new_root(
+    device_type: str,
+    ranks: Sequence[int],
+    shape: tuple[int, ...],
+    names: tuple[str, ...] | None,
+    *,
+    timeout: timedelta | None = None,
+    keep_order: bool = True,
+) -> Root:
+    """Return a root over *ranks*, row major, with a mesh that has no groups yet; see `finished`.
+
+    *keep_order* asks torch for groups in the order of *ranks*, where it can and they descend.
+    """
+    make = _eras.primitives().make_root
+    is_asked = keep_order and asks_for_order(ranks)
+    mesh = make(device_type, _rank_tensor(ranks).reshape(shape), names, keep_order=is_asked)
+    return Root(mesh, timeout=timeout)
+
+
+def finished(root: Root, groups: Sequence[Group | None]) -> DeviceMesh:
+    """Return the mesh of a new root, with the groups of its dims."""
+    view = remember(root.mesh, root.settle(groups))
+    set_groups(root.mesh, root, view.dims)
+    links.relink(root.mesh)
+    return root.mesh
+
+
 def mesh_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh:
     """Return the mesh of these dims around the rank of *view*; equal dims, same object.
 
@@ -52,27 +81,18 @@ def mesh_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh:
         # Dims that *view* has not itself may lead back to this rank.
         if start != _layout.start_of(axes, root.position):
             return inert_mesh(root, dims, start)
-    anchor = anchor_of(view, dims)
+    anchor = links.anchor_of(view, dims)
     outer = None if anchor is None else remembered(anchor)
     if anchor is not None and outer is not None and outer.dims == dims:
         return anchor
     return _interned(root, dims, anchor)
 
 
-def flat_mesh(root: Root, dim: Dim, root_dims: tuple[int, ...] | None) -> DeviceMesh:
-    """Return the 1-D mesh of a new flattened dim, and keep it under its name.
-
-    *root_dims* are the dims of the root that it covers, where they lie side by side.
-    """
-    era = _eras.primitives()
-    name = dim.name or ""  # which it is not: a flattened dim has a name
-    publish = era.publishes_flattened() and root_dims is not None
-    linked = era.has_one_root() or (publish and not is_refused(root, root_dims))
-    mesh = _interned(root, (dim,), root.mesh if linked else None)
-    root.flattened[name] = mesh
-    if publish and root_dims is not None:
-        root.published[name] = (dim, root_dims)
-        era.publish_flattened(root.mesh, name, mesh, root_dims)
+def flat_mesh(root: Root, dim: Dim, joined: Sequence[Dim]) -> DeviceMesh:
+    """Return the 1-D mesh of a new flattened dim over *joined*, and keep it under its name."""
+    mesh = _interned(root, (dim,), links.anchor_of_flat(root, joined))
+    root.flattened[dim.name or ""] = mesh  # a flattened dim has a name
+    links.keep_flat(root, dim, joined, mesh)
     return mesh
 
 
@@ -83,7 +103,7 @@ def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
         if found is None:
             found = _make_inert(root, dims, start)
             root.elsewhere[dims, start] = found
-    relink(found)
+    links.relink(found)
     return found
 
 
@@ -91,9 +111,7 @@ def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     ranks = root.ranks_of([dim.axes for dim in dims], start)
     mesh = _eras.primitives().make_outside(root.mesh, ranks, names_of(dims))
     _eras.primitives().set_group_handles(mesh, _OutsideGroups())
-    # Up to 2.9 torch's root would answer a flattened name with the group that this rank is in.
-    anchor = root.mesh if _eras.primitives().has_one_root() else mesh
-    remember(mesh, View(root, dims, anchor, elsewhere=start))
+    remember(mesh, View(root, dims, links.anchor_outside(root, mesh), elsewhere=start))
     return mesh
 
 
@@ -107,6 +125,12 @@ def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
     _eras.primitives().set_group_handles(mesh, handles)
 
 
+def _rank_tensor(ranks: Sequence[int]) -> torch.Tensor:
+    if isinstance(ranks, range):
+        return torch.arange(ranks.start, ranks.stop, ranks.step, dtype=torch.int)
+    return torch.tensor(ranks, dtype=torch.int)
+
+
 def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> DeviceMesh:
     key = (dims, None if anchor is None else id(anchor))
     with lock:
@@ -115,7 +139,7 @@ def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> D
             found = _make(root, dims)
             remember(found, View(root, dims, found if anchor is None else anchor))
             root.made[key] = found
-    relink(found)
+    links.relink(found)
     return found
 
 
