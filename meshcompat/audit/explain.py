@@ -1,0 +1,41 @@
+"""What `--rules` and `--explain` print, of the same words as the page in docs/."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from meshcompat.audit.rules import RULES
+
+if TYPE_CHECKING:
+    from meshcompat.audit.rules.base import Rule
+
+
+def listing() -> str:
+    """Return every rule in a line."""
+    return "".join(f"{rule.code}  {rule.title}\n" for rule in RULES)
+
+
+def explain(rule: type[Rule]) -> str:
+    """Return one rule: why, releases, before and after."""
+    parts = [f"{rule.code}: {rule.title}", textwrap.fill(rule.why, 100)]
+    if rule.before:
+        parts += [
+            f"Before:\n\n{textwrap.indent(rule.before, '    ')}",
+            f"After:\n\n{textwrap.indent(rule.after, '    ')}",
+        ]
+    if rule.link:
+        parts.append(f"See {rule.link}")
+    return "\n\n".join(parts) + "\n"
+
+
+def page() -> str:
+    """Return every rule as Markdown, for docs/audit.md."""
+    parts = []
+    for rule in RULES:
+        parts.append(f"### {rule.code}: {rule.title}\n\n{rule.why}\n")
+        if rule.before:
+            parts.append(f"```python\n# before\n{rule.before}\n# after\n{rule.after}\n```\n")
+        if rule.link:
+            parts.append(f"Upstream: <{rule.link}>\n")
+    return "\n".join(parts)

@@ -1,0 +1,121 @@
+"""Reading whole projects: three times over, as what one file tells of others comes up late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshcompat.audit.projects import Project, group, is_candidate, source_of
+from meshcompat.audit.reading.reader import Reader
+from meshcompat.audit.reading.registry import Registry
+from meshcompat.audit.source import FIRST, Source, Span, UnreadableError, decode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from meshcompat.audit.files import Found
+    from meshcompat.audit.sites import Site
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that could not be read."""
+
+    path: str
+    code: str
+    reason: str
+    span: Span = FIRST
+
+
+@dataclass(eq=False)
+class Survey:
+    """What reading found."""
+
+    projects: list[Project] = field(default_factory=list)
+    sites: dict[str, list[Site]] = field(default_factory=dict)
+    """By the path of the project."""
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+    sources: dict[str, Source] = field(default_factory=dict)
+    """Every file that was parsed, by path."""
+
+
+def survey(found: Iterable[Found], given: Path, *, also_low: bool = False) -> Survey:
+    """Read the files that were found in one place."""
+    projects, unopened = group(found, given)
+    result = Survey(projects)
+    result.problems += [Problem(one.path, "MC001", one.problem) for one in unopened]
+    for project in projects:
+        _read_project(project, result, also_low=also_low)
+    return result
+
+
+def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
+    loaded: dict[str, Source] = {}
+
+    def load(module: str) -> None:
+        """Read a module that another file asks about, if it may know something of torch."""
+        one = project.files.get(module)
+        if one is None or module in loaded or b"torch" not in one.content:
+            return
+        source = _parsed(one, project, module, None)
+        if source is not None:
+            loaded[module] = source
+            _read(source, registry, collect=False, result=None)
+
+    registry = Registry(load)
+    registry.module_names = set(project.files)
+    _parse_candidates(project, loaded, result, also_low=also_low)
+    by_path = {source.path: module for module, source in loaded.items()}
+    for module, one in project.files.items():
+        if one.path in by_path:  # a file that has two names is one module
+            registry.modules[module] = registry.modules.setdefault(by_path[one.path], {})
+    for _ in range(2):
+        for source in project.sources:
+            _read(source, registry, collect=False, result=None)
+    result.sites[project.path] = [
+        site
+        for source in project.sources
+        for site in _read(source, registry, collect=True, result=result)
+    ]
+
+
+def _parse_candidates(
+    project: Project, loaded: dict[str, Source], result: Survey, *, also_low: bool
+) -> None:
+    seen: set[str] = set()
+    for module, one in project.files.items():
+        if one.path in seen:
+            continue
+        seen.add(one.path)
+        result.files += 1
+        if not is_candidate(one.content, also_low=also_low):
+            continue
+        source = _parsed(one, project, module, result)
+        if source is not None:
+            loaded[module] = source
+            project.sources.append(source)
+            result.sources[source.path] = source
+
+
+def _parsed(one: Found, project: Project, module: str, result: Survey | None) -> Source | None:
+    try:
+        source = source_of(one, project, module, decode(one.content))
+        source.tree = parse(source.text)
+    except UnreadableError as error:
+        if result is not None:
+            result.problems.append(Problem(one.path, error.code, str(error), error.span))
+        return None
+    return source
+
+
+def _read(
+    source: Source, registry: Registry, *, collect: bool, result: Survey | None
+) -> list[Site]:
+    try:
+        return Reader(source, registry, collect=collect).read()
+    except RecursionError:
+        if result is not None:
+            result.problems.append(Problem(source.path, "MC001", "nested too deeply to be read"))
+        return []

@@ -1,0 +1,68 @@
+"""Every rule finds its positive examples, and neither its negative nor its guarded ones."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from meshcompat.audit import explain
+from meshcompat.audit.rules import RULES
+from tests.support.audited import judged
+
+pytestmark = pytest.mark.once
+
+
+def examples(kind):
+    return [
+        pytest.param(rule, text, id=f"{rule.code}-{number}")
+        for rule in RULES
+        for number, text in enumerate(getattr(rule, kind))
+    ]
+
+
+def found(rule, text):
+    return [finding for finding in judged(text) if finding.code == rule.code]
+
+
+@pytest.mark.parametrize(("rule", "text"), examples("positive"))
+def test_a_positive_example_is_found(rule, text):
+    assert [finding for finding in found(rule, text) if not finding.is_guarded]
+
+
+@pytest.mark.parametrize(("rule", "text"), examples("negative"))
+def test_a_look_alike_is_no_finding(rule, text):
+    assert found(rule, text) == []
+
+
+@pytest.mark.parametrize(("rule", "text"), examples("guarded"))
+def test_a_guarded_site_is_known_and_no_finding(rule, text):
+    sites = found(rule, text)
+    assert sites
+    assert all(finding.is_guarded for finding in sites)
+
+
+def test_every_rule_of_sites_has_examples_of_both_kinds_and_a_page():
+    for rule in RULES:
+        assert re.fullmatch(r"MC[0-2]\d\d", rule.code)
+        assert rule.title
+        assert rule.why
+        if not rule.code.startswith("MC0"):
+            assert rule.positive
+            assert rule.negative
+            assert rule.before
+            assert rule.after
+
+
+def test_the_positions_are_those_of_the_names():
+    head = "from torch.distributed.device_mesh import DeviceMesh\ndef f(m: DeviceMesh):\n"
+    text = head + "    'é' ; (m\n     ._get_root_mesh)()\n"
+    (finding,) = judged(text)
+    assert finding.span == (4, 7, 4, 21)
+    assert text.splitlines()[3][6:20] == "_get_root_mesh"
+
+
+def test_explain_tells_why_and_what_to_write_instead():
+    text = explain.explain(next(rule for rule in RULES if rule.code == "MC101"))
+    assert "2.10" in text
+    assert "meshcompat.flatten(" in text
