@@ -15,7 +15,14 @@ from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 from meshcompat import _eras, _release
-from meshcompat._eras import _primitives, process_groups, torch_2_02, torch_2_05, torch_2_10
+from meshcompat._eras import (
+    _primitives,
+    _table_primitives,
+    process_groups,
+    torch_2_02,
+    torch_2_05,
+    torch_2_10,
+)
 from meshcompat._mesh import links, one_root, tables
 from meshcompat.testing import each_rank, fake_world
 from tests.known_differences import KNOWN_DIFFERENCES, KnownDifference, stale
@@ -39,7 +46,7 @@ def functions_of(protocol):
 
 
 PROTOCOL = functions_of(_primitives.Primitives)
-TABLES = {**PROTOCOL, **functions_of(_primitives.Tables)}
+TABLES = {**PROTOCOL, **functions_of(_table_primitives.TablePrimitives)}
 LINKS = functions_of(links.Links)
 
 

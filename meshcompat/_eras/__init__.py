@@ -16,11 +16,12 @@ from meshcompat._eras import torch_2_02, torch_2_05, torch_2_10
 from meshcompat._errors import UnsupportedTorchError
 
 if TYPE_CHECKING:
-    from meshcompat._eras._primitives import Primitives, Tables
+    from meshcompat._eras._primitives import Primitives
+    from meshcompat._eras._table_primitives import TablePrimitives
 
     # mypy holds every module against the protocol.
     _checked: tuple[Primitives, ...] = (torch_2_10,)
-    _checked_tables: tuple[Tables, ...] = (torch_2_02, torch_2_05)
+    _checked_tables: tuple[TablePrimitives, ...] = (torch_2_02, torch_2_05)
 
 
 class Era(NamedTuple):

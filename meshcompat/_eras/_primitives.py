@@ -78,22 +78,3 @@ class Primitives(Protocol):
         self, root: DeviceMesh, name: str, mesh: DeviceMesh, root_dims: tuple[int, ...]
     ) -> None:
         """Write torch's registry, in this thread: *name* is *root_dims* of *root*."""
-
-
-class Tables(Primitives, Protocol):
-    """What an era up to 2.9 provides beside it: torch has tables of roots, one for each thread.
-
-    Only `meshcompat._mesh.tables` asks.
-    """
-
-    def is_thread_local(self) -> bool:
-        """Return whether torch forgets roots and flattened names in another thread."""
-
-    def publishes_flattened(self) -> bool:
-        """Return whether a flattened mesh belongs into torch's own registry by default."""
-
-    def wants_innermost(self) -> bool:
-        """Return whether TP takes only the last dim of torch's root, by its name (up to 2.8)."""
-
-    def link(self, mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
-        """Tell torch, in this thread, that *mesh* is a submesh of *torch_root*."""

@@ -80,10 +80,7 @@ class Links(Protocol):
 
 
 if TYPE_CHECKING:
-    from meshcompat._mesh import one_root, tables
-
     links: Links
-    _checked: tuple[Links, ...] = (one_root, tables)
 else:
     links = importlib.import_module(f"meshcompat._mesh.{_eras.era().links}")
 

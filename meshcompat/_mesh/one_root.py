@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from torch.distributed.device_mesh import DeviceMesh
 
+    from meshcompat._mesh import one_root
+    from meshcompat._mesh.links import Links
     from meshcompat._mesh.memory import Dim, Root, View
+
+    _checked: Links = one_root
 
 
 def recall(mesh: object, key: Hashable) -> DeviceMesh | None:

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._eras._primitives import Tables
+    from meshcompat._eras._table_primitives import TablePrimitives
+    from meshcompat._mesh import tables
+    from meshcompat._mesh.links import Links
     from meshcompat._mesh.memory import Dim, Root, View
+
+    _checked: Links = tables
 
 _Published = dict[str, tuple["Dim", tuple[int, ...]]]
 
@@ -149,8 +153,8 @@ def take_up_flat(root: Root, dim: Dim) -> None:
         _published[root] = {**_published.get(root, {}), dim.name: (dim, covered)}
 
 
-def _era() -> Tables:
-    return cast("Tables", _eras.primitives())
+def _era() -> TablePrimitives:
+    return cast("TablePrimitives", _eras.primitives())
 
 
 def _is_refused(root: Root, covered: tuple[int, ...] | None) -> bool:
