@@ -33,12 +33,39 @@ class Era(NamedTuple):
     module: Primitives
     links: str
     """Which module of `meshcompat._mesh` tells torch where our meshes belong."""
+    capability: tuple[str, str]
+    """What a torch of this era, or of a newer one, can do: a class or object of
+    ``torch.distributed.device_mesh``, and what it has."""
 
 
 ERAS = (
-    Era("parent tables", (2, 2), (2, 4), torch_2_02, "tables"),
-    Era("root tables", (2, 5), (2, 9), torch_2_05, "tables"),
-    Era("layouts", (2, 10), _release.NEWEST_TESTED, torch_2_10, "one_root"),
+    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5 - pytorch#107730, #132339
+    Era(
+        "parent tables",
+        (2, 2),
+        (2, 4),
+        torch_2_02,
+        "tables",
+        ("_mesh_resources", "child_to_parent_mapping"),
+    ),
+    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
+    Era(
+        "root tables",
+        (2, 5),
+        (2, 9),
+        torch_2_05,
+        "tables",
+        ("_mesh_resources", "child_to_root_mapping"),
+    ),
+    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
+    Era(
+        "layouts",
+        (2, 10),
+        _release.NEWEST_TESTED,
+        torch_2_10,
+        "one_root",
+        ("DeviceMesh", "_get_root_mesh"),
+    ),
 )
 """Oldest first, without a gap."""
 
@@ -75,16 +102,8 @@ def era() -> Era:
 
 
 def _by_capability() -> Era | None:
-    mesh = getattr(device_mesh, "DeviceMesh", None)
-    tables = getattr(device_mesh, "_mesh_resources", None)
-    parents, roots, layouts = ERAS
-    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
-    if hasattr(mesh, "_get_root_mesh"):
-        return layouts
-    # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
-    if hasattr(tables, "child_to_root_mapping"):
-        return roots
-    # torch: _MeshEnv.child_to_parent_mapping, since 2.2, gone in 2.5 - pytorch#107730, #132339
-    if hasattr(tables, "child_to_parent_mapping"):
-        return parents
+    for known in reversed(ERAS):
+        owner, name = known.capability
+        if hasattr(getattr(device_mesh, owner, None), name):
+            return known
     return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch.distributed.device_mesh import DeviceMesh
 
-    from meshcompat._mesh import one_root
+    from meshcompat._mesh import one_root  # noqa: PLW0406  (mypy holds it against the protocol)
     from meshcompat._mesh.links import Links
     from meshcompat._mesh.memory import Dim, Root, View
 

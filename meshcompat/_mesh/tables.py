@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._table_primitives import TablePrimitives
-    from meshcompat._mesh import tables
+    from meshcompat._mesh import tables  # noqa: PLW0406  (mypy holds it against the protocol)
     from meshcompat._mesh.links import Links
     from meshcompat._mesh.memory import Dim, Root, View
 
