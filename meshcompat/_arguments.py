@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat._eras.process_groups import GroupOptions, are_options
+from meshcompat._eras.rank_tensors import plain_torch, read_numbers
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._plain_arguments import is_int
 
@@ -25,7 +26,7 @@ def as_list(ranks: object) -> Sequence[Any]:
     """Bring ordered global ranks, whatever holds them, to a list; a range stays one."""
     if isinstance(ranks, range):
         return ranks
-    given = ranks.tolist() if isinstance(ranks, torch.Tensor) else ranks
+    given = read_numbers(ranks)[1] if isinstance(ranks, torch.Tensor) else ranks
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, AbstractSet)):
         raise MeshLayoutError(f"ranks {ranks!r} must be an ordered list of global ranks")
     return list(given)
@@ -55,7 +56,8 @@ def as_device_type(device_type: object) -> str:
     if not isinstance(device_type, str):
         raise MeshLayoutError(f"device_type {device_type!r} must be a string; {allowed}")
     try:
-        device = torch.device(device_type)
+        with plain_torch():
+            device = torch.device(device_type)
     except RuntimeError as error:
         raise MeshLayoutError(f"torch knows no device_type {device_type!r}; {allowed}") from error
     if ":" in device_type:

@@ -215,7 +215,7 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
     view = view_of(mesh)
     dims = in_root_order([get_dim(view, name) for name in as_names(names)])
     submesh = get_submesh(mesh, tuple(dim.name or "" for dim in dims))
-    ranks: list[int] = submesh.mesh.flatten().tolist()
+    ranks = view_of(submesh).ranks
     return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
 
 

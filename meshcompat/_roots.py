@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from meshcompat import _groups, _layout
 from meshcompat._arguments import as_device_type, as_group_options, as_ranks, world_is_fake
+from meshcompat._eras.rank_tensors import read_numbers
 from meshcompat._errors import MeshLayoutError
 from meshcompat._fitting import require_whole_world
 from meshcompat._mesh import foreign
@@ -135,17 +136,16 @@ def from_group(
             f"call torch.distributed.init_process_group and new_group first"
         )
     device = as_device_type(device_type)
-    tensor = _rank_tensor(given, mesh)
+    shape, order = _shape_and_order(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
-    ranks = tensor.flatten().tolist()
-    is_inside = dist.get_rank() in ranks
+    is_inside = dist.get_rank() in order
     if is_inside and not foreign.are_living_groups(given):
         raise MeshLayoutError(
             f"groups {groups!r} must be living process groups that rank {dist.get_rank()} is in; "
             f"make them with torch.distributed.new_group"
         )
     with lock:
-        root = new_root(device, ranks, tuple(tensor.shape), names, keep_order=False)
+        root = new_root(device, order, shape, names, keep_order=False)
         records: list[Group | None] = [None] * len(given)
         if is_inside:
             pairs = zip(_layout.dims_of(root.shape), given, strict=True)
@@ -193,7 +193,7 @@ def _select_device(device_type: str) -> None:
         module.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank() % count)))
 
 
-def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
+def _shape_and_order(groups: list[Any], mesh: object) -> tuple[tuple[int, ...], Sequence[int]]:
     if mesh is None:
         if len(groups) != 1 or not foreign.are_living_groups(groups):
             raise MeshLayoutError(
@@ -203,15 +203,14 @@ def _rank_tensor(groups: list[Any], mesh: object) -> torch.Tensor:
             )
         mesh = dist.get_process_group_ranks(groups[0])
     try:
-        tensor = torch.as_tensor(mesh, device="cpu")
+        shape, ranks = read_numbers(mesh)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise MeshLayoutError(
             f"mesh {mesh!r} must be a tensor or nested list of global ranks"
         ) from error
-    if tensor.ndim != len(groups) or tensor.numel() == 0:
+    if len(shape) != len(groups) or not ranks:
         raise MeshLayoutError(
-            f"mesh {mesh!r} has {tensor.ndim} dims for {len(groups)} groups; give the global "
+            f"mesh {mesh!r} has {len(shape)} dims for {len(groups)} groups; give the global "
             f"ranks with one dim per group"
         )
-    as_ranks(tensor.flatten(), tensor.numel(), dist.get_world_size())
-    return tensor.to(torch.int)
+    return shape, as_ranks(ranks, len(ranks), dist.get_world_size())

@@ -181,7 +181,7 @@ def create_moe_mesh(
         raise MeshLayoutError(
             f"pp_size {pp_size!r} is not that of the mesh, which has {stages} pipeline stages"
         )
-    if ranks is not None and list(as_list(ranks)) != device_mesh.mesh.flatten().tolist():
+    if ranks is not None and list(as_list(ranks)) != view.ranks:
         raise MeshLayoutError(f"ranks {ranks!r} are not those of the mesh; leave them out")
     # All dims as one are a stepping stone: nobody communicates over it, so it has neither a group
     # nor a mesh.

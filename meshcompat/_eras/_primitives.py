@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    import torch
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -43,28 +42,33 @@ class Primitives(Protocol):
     def make_root(
         self,
         device_type: str,
-        ranks: torch.Tensor,
+        ranks: Sequence[int],
+        shape: Sequence[int],
         names: tuple[str, ...] | None,
         *,
         keep_order: bool,
     ) -> DeviceMesh:
-        """Return a new root mesh over *ranks*, without groups."""
+        """Return a new root mesh over *ranks*, row major, without groups."""
 
     def make_submesh(
         self,
         root: DeviceMesh,
-        ranks: torch.Tensor,
+        ranks: Callable[[], Sequence[int]],
         dims: Sequence[tuple[tuple[int, int], ...]],
         names: tuple[str, ...] | None,
     ) -> DeviceMesh:
         """Return a mesh of *root*, without groups.
 
-        *ranks* is what it must show and *dims* its layout over the root's ranks; an era uses
-        the one that its torch is right with.
+        What *ranks* returns is what it must show, row major, and *dims* its layout over the
+        root's ranks; an era uses the one that its torch is right with.
         """
 
     def make_outside(
-        self, root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+        self,
+        root: DeviceMesh,
+        ranks: Sequence[int],
+        shape: Sequence[int],
+        names: tuple[str, ...] | None,
     ) -> DeviceMesh:
         """Return a mesh of *root* that this rank is not in, without groups."""
 

@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.constants import default_pg_timeout
 
+from meshcompat._eras.rank_tensors import plain_torch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
@@ -42,6 +44,7 @@ class GroupOptions(NamedTuple):
     timeout: timedelta | None = None
 
 
+@plain_torch()
 def new_groups(
     partition: Iterable[list[int]],
     made_with: GroupOptions,
@@ -71,6 +74,7 @@ def new_groups(
     return mine
 
 
+@plain_torch()
 def split_world(
     partition: Iterable[list[int]], made_with: GroupOptions, *, description: str
 ) -> ProcessGroup | None:

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 
-from meshcompat._eras import torch_2_05
+from meshcompat import _layout
+from meshcompat._eras import rank_tensors, torch_2_05
 from meshcompat._eras.torch_2_05 import (
     _tables,
     group_handles,
@@ -26,9 +27,8 @@ from meshcompat._eras.torch_2_05 import (
 from meshcompat._errors import UnsupportedTorchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    import torch
     from torch.distributed import ProcessGroup
 
     from meshcompat._eras._primitives import Handle
@@ -66,7 +66,8 @@ def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:  # noqa: ARG001
 
 def make_root(
     device_type: str,
-    ranks: torch.Tensor,
+    ranks: Sequence[int],
+    shape: Sequence[int],
     names: tuple[str, ...] | None,
     *,
     keep_order: bool,
@@ -74,29 +75,35 @@ def make_root(
     if "_init_process_groups" in _constructor():
         # torch: DeviceMesh(_init_process_groups=), since 2.2, gone in 2.3 - pytorch#96700
         without_groups: dict[str, Any] = {"_init_process_groups": False}
-        return DeviceMesh(device_type, ranks, mesh_dim_names=names, **without_groups)
+        return rank_tensors.mesh_over(
+            device_type, ranks, shape, mesh_dim_names=names, **without_groups
+        )
     # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
     if "_init_backend" not in _constructor():
         raise UnsupportedTorchError(
             "torch 2.3.0 makes new process groups with every mesh, also with a slice of one; "
             "use torch 2.3.1 or newer"
         )
-    return torch_2_05.make_root(device_type, ranks, names, keep_order=keep_order)
+    return torch_2_05.make_root(device_type, ranks, shape, names, keep_order=keep_order)
 
 
 def make_submesh(
     root: DeviceMesh,
-    ranks: torch.Tensor,
-    dims: Sequence[tuple[tuple[int, int], ...]],  # noqa: ARG001  (the tensor is the layout)
+    ranks: Callable[[], Sequence[int]],
+    dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    return make_root(root.device_type, ranks, names, keep_order=False)
+    shape = [_layout.size_of(dim) for dim in dims]
+    return make_root(root.device_type, ranks(), shape, names, keep_order=False)
 
 
 def make_outside(
-    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+    root: DeviceMesh,
+    ranks: Sequence[int],
+    shape: Sequence[int],
+    names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    return make_root(root.device_type, ranks, names, keep_order=False)
+    return make_root(root.device_type, ranks, shape, names, keep_order=False)
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:

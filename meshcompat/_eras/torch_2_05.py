@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
-from torch.distributed.device_mesh import DeviceMesh
 
-from meshcompat._eras import torch_2_10
+from meshcompat import _layout
+from meshcompat._eras import rank_tensors, torch_2_10
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    import torch
     from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
 
     from meshcompat._eras._primitives import Handle
 
@@ -63,28 +63,35 @@ def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
 
 def make_root(
     device_type: str,
-    ranks: torch.Tensor,
+    ranks: Sequence[int],
+    shape: Sequence[int],
     names: tuple[str, ...] | None,
     *,
     keep_order: bool,  # noqa: ARG001  (no release of this era can)
 ) -> DeviceMesh:
     # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
-    return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False)
+    return rank_tensors.mesh_over(
+        device_type, ranks, shape, mesh_dim_names=names, _init_backend=False
+    )
 
 
 def make_submesh(
     root: DeviceMesh,
-    ranks: torch.Tensor,
-    dims: Sequence[tuple[tuple[int, int], ...]],  # noqa: ARG001  (the tensor is the layout)
+    ranks: Callable[[], Sequence[int]],
+    dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    return make_root(root.device_type, ranks, names, keep_order=False)
+    shape = [_layout.size_of(dim) for dim in dims]
+    return make_root(root.device_type, ranks(), shape, names, keep_order=False)
 
 
 def make_outside(
-    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+    root: DeviceMesh,
+    ranks: Sequence[int],
+    shape: Sequence[int],
+    names: tuple[str, ...] | None,
 ) -> DeviceMesh:
-    return make_root(root.device_type, ranks, names, keep_order=False)
+    return make_root(root.device_type, ranks, shape, names, keep_order=False)
 
 
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:

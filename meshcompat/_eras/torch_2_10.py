@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from meshcompat._eras import rank_tensors
 
-    import torch
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from torch.distributed import ProcessGroup
 
     from meshcompat._eras._primitives import Handle
@@ -50,24 +51,27 @@ def native_flattened(root: DeviceMesh) -> dict[str, DeviceMesh]:
 
 def make_root(
     device_type: str,
-    ranks: torch.Tensor,
+    ranks: Sequence[int],
+    shape: Sequence[int],
     names: tuple[str, ...] | None,
     *,
     keep_order: bool,
 ) -> DeviceMesh:
     order: dict[str, Any] = {"preserve_rank_order": True} if keep_order else {}
     # torch: DeviceMesh(_init_backend=), since 2.3.1 - pytorch#124780
-    return DeviceMesh(device_type, ranks, mesh_dim_names=names, _init_backend=False, **order)
+    return rank_tensors.mesh_over(
+        device_type, ranks, shape, mesh_dim_names=names, _init_backend=False, **order
+    )
 
 
 def make_submesh(
     root: DeviceMesh,
-    ranks: torch.Tensor,  # noqa: ARG001  (an explicit tensor would slice silently wrong)
+    ranks: Callable[[], Sequence[int]],  # noqa: ARG001  (an explicit tensor would slice silently wrong)
     dims: Sequence[tuple[tuple[int, int], ...]],
     names: tuple[str, ...] | None,
 ) -> DeviceMesh:
     # torch: DeviceMesh(_layout=, _rank_map=, _root_mesh=), since 2.10 - pytorch#165555
-    mesh = DeviceMesh(
+    mesh = rank_tensors.mesh_of_layout(
         root.device_type,
         _layout=_layout(root, dims, names),
         _rank_map=root._rank_map,
@@ -84,13 +88,17 @@ def make_submesh(
 
 
 def make_outside(
-    root: DeviceMesh, ranks: torch.Tensor, names: tuple[str, ...] | None
+    root: DeviceMesh,
+    ranks: Sequence[int],
+    shape: Sequence[int],
+    names: tuple[str, ...] | None,
 ) -> DeviceMesh:
     # The layout form asks for this rank's own part, which does not exist here; and torch
     # never slices a mesh that this rank is not in.
-    return DeviceMesh(
+    return rank_tensors.mesh_over(
         root.device_type,
         ranks,
+        shape,
         mesh_dim_names=names,
         _root_mesh=root,
         _init_backend=False,
@@ -133,7 +141,7 @@ def _as_torch_flattens(mesh: DeviceMesh) -> DeviceMesh:
     # torch: _MeshLayout.coalesce, since 2.10, gone in 2.13 - pytorch#181223
     if not hasattr(layout, "coalesce") or mesh.get_coordinate() is None:
         return mesh
-    twin = DeviceMesh(
+    twin = rank_tensors.mesh_of_layout(
         mesh.device_type,
         _layout=layout.coalesce(),
         _rank_map=mesh._rank_map,

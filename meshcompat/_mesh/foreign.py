@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from meshcompat import _eras, _layout
 from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import Dim, Group, Root, View, remember, remembered
@@ -104,8 +105,9 @@ def _as_root(mesh: DeviceMesh) -> View:
 
 def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | None:
     """Return the view of *mesh* as a part of *root*, or None where it is none."""
-    positions = root.positions_of(mesh.mesh.flatten().tolist())
-    layouts = None if positions is None else _layout.derive(positions, tuple(mesh.mesh.shape))
+    shape, ranks = shape_and_ranks(mesh)
+    positions = root.positions_of(ranks)
+    layouts = None if positions is None else _layout.derive(positions, shape)
     if not positions or layouts is None:
         return None
     axes = _layout.join(layouts)
@@ -134,7 +136,7 @@ def _groups(
 def covered_dims(root: Root, group: ProcessGroup) -> tuple[Dim, ...]:
     """Return the dims of the root whose ranks together are those of *group*."""
     ranks = sorted(dist.get_process_group_ranks(group))
-    where = {rank: position for position, rank in enumerate(root.rank_map.tolist())}
+    where = {rank: position for position, rank in enumerate(root.rank_map)}
     positions = [where[rank] for rank in ranks if rank in where]
     covered = tuple(
         dim

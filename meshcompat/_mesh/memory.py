@@ -9,18 +9,20 @@ All of it is about one world. In another world nothing is recalled, and `view_of
 from __future__ import annotations
 
 import hashlib
+import itertools
 import operator
 import secrets
 import threading
 import weakref
+from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
 from meshcompat._eras.process_groups import current_world
+from meshcompat._eras.rank_tensors import shape_and_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -104,15 +106,14 @@ class Root:
 
     def __init__(self, mesh: DeviceMesh, *, timeout: timedelta | None = None) -> None:
         """Read shape, names and ranks off *mesh*; its dims come when its groups are known."""
-        ranks = mesh.mesh.flatten().clone()  # its own storage, for `ranks_of`
-        mine = (ranks == dist.get_rank()).nonzero().flatten().tolist()
         self.mesh = mesh
-        self.shape = tuple(mesh.mesh.shape)
-        self.size = ranks.numel()
-        self.rank_map = ranks
-        self.is_range = torch.equal(ranks, torch.arange(self.size, dtype=ranks.dtype))
-        self.is_member = bool(mine)
-        self.position: int = mine[0] if mine else 0
+        self.shape, ranks = shape_and_ranks(mesh)
+        self.size = len(ranks)
+        ascending = range(self.size)
+        self.is_range = ranks == list(ascending)
+        self.rank_map: Sequence[int] = ascending if self.is_range else array("i", ranks)
+        self.is_member = dist.get_rank() in self.rank_map
+        self.position = self.rank_map.index(dist.get_rank()) if self.is_member else 0
         self.covers_world = self.size == dist.get_world_size()
         self.timeout = timeout
         self.dims: tuple[Dim, ...] = ()
@@ -166,14 +167,13 @@ class Root:
         """Whether groups list their ranks in the order of the root rather than ascending."""
         if self.is_range or not _eras.primitives().orders_groups():
             return False
-        return bool((self.rank_map.diff() < 0).any())
+        return any(after < before for before, after in itertools.pairwise(self.rank_map))
 
     def ranks_at(self, positions: Sequence[int]) -> list[int]:
         """Return the global ranks that stand at *positions*."""
         if self.is_range:
             return list(positions)
-        ranks: list[int] = self.rank_map[list(positions)].tolist()
-        return ranks
+        return [self.rank_map[position] for position in positions]
 
     def partition(self, axes: Axes) -> Iterator[list[int]]:
         """Yield the global ranks of every group of a mesh dim: the same list on all ranks."""
@@ -184,28 +184,25 @@ class Root:
         """Return where global ranks stand, or None where one is not in the root."""
         if self.is_range:
             return list(ranks) if max(ranks) < self.size else None
-        where = {rank: position for position, rank in enumerate(self.rank_map.tolist())}
+        where = {rank: position for position, rank in enumerate(self.rank_map)}
         return [where[rank] for rank in ranks] if where.keys() >= set(ranks) else None
 
-    def ranks_of(self, dims: Sequence[Axes], start: int) -> torch.Tensor:
-        """Return the rank tensor of the coset of *dims* that begins at position *start*."""
-        axes = [axis for dim in dims for axis in dim]
-        ranks = self.rank_map.as_strided([s for s, _ in axes], [d for _, d in axes], start)
-        return ranks.reshape([_layout.size_of(dim) for dim in dims]).clone()
+    def ranks_of(self, dims: Sequence[Axes], start: int) -> list[int]:
+        """Return the ranks of the mesh of *dims* that begins at position *start*, row major."""
+        offsets = _layout.offsets(axis for dim in dims for axis in dim)
+        return self.ranks_at([start + offset for offset in offsets])
 
     def descends(self, axes: Axes) -> bool:
         """Return whether some group of a mesh dim would list its ranks out of order."""
         if self.is_range:
             return _layout.outermost_first(axes) != axes
-        starts = _layout.offsets(_layout.complement(axes, self.size) or ())
-        positions = torch.tensor(starts)[:, None] + torch.tensor(_layout.offsets(axes))
-        return bool((self.rank_map[positions].diff() < 0).any())
+        return any(ranks != sorted(ranks) for ranks in self.partition(axes))
 
     def _order(self) -> str | None:
         """Return what tells one order of ranks from another, in constant space."""
         if self.is_range:
             return None
-        return hashlib.sha256(str(self.rank_map.tolist()).encode()).hexdigest()
+        return hashlib.sha256(str(list(self.rank_map)).encode()).hexdigest()
 
 
 class View:
@@ -252,6 +249,12 @@ class View:
     def layouts(self) -> tuple[Axes, ...]:
         """Axes of each mesh dim over the positions of the root."""
         return tuple(dim.axes for dim in self.dims)
+
+    @property
+    def ranks(self) -> list[int]:
+        """Global ranks of the mesh, row major."""
+        start = _layout.start_of(_layout.join(self.layouts), self.position)
+        return self.root.ranks_of(self.layouts, start)
 
     @property
     def is_member(self) -> bool:

@@ -5,12 +5,13 @@ Nothing here makes a process group, and nothing is a collective.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
-import torch
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
+from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import NotInMeshError, UnsupportedTorchError
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import Root, View, lock, names_of, remember, remembered
@@ -55,7 +56,7 @@ def new_root(
     """
     make = _eras.primitives().make_root
     is_asked = keep_order and asks_for_order(ranks)
-    mesh = make(device_type, _rank_tensor(ranks).reshape(shape), names, keep_order=is_asked)
+    mesh = make(device_type, ranks, shape, names, keep_order=is_asked)
     return Root(mesh, timeout=timeout)
 
 
@@ -108,8 +109,7 @@ def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
 
 
 def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
-    ranks = root.ranks_of([dim.axes for dim in dims], start)
-    mesh = _eras.primitives().make_outside(root.mesh, ranks, names_of(dims))
+    mesh = _outside(root, dims, start)
     _eras.primitives().set_group_handles(mesh, _OutsideGroups())
     remember(mesh, View(root, dims, links.anchor_outside(root, mesh), elsewhere=start))
     return mesh
@@ -123,12 +123,6 @@ def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
         if len(handles) < len(dims):
             return
     _eras.primitives().set_group_handles(mesh, handles)
-
-
-def _rank_tensor(ranks: Sequence[int]) -> torch.Tensor:
-    if isinstance(ranks, range):
-        return torch.arange(ranks.start, ranks.stop, ranks.step, dtype=torch.int)
-    return torch.tensor(ranks, dtype=torch.int)
 
 
 def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> DeviceMesh:
@@ -146,19 +140,29 @@ def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> D
 def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
     layouts = [dim.axes for dim in dims]
     start = _layout.start_of(_layout.join(layouts), root.position)
-    expected = root.ranks_of(layouts, start)
-    names = names_of(dims)
+    expected = functools.partial(root.ranks_of, layouts, start)
     if root.is_member:
-        mesh = _eras.primitives().make_submesh(root.mesh, expected, layouts, names)
+        mesh = _eras.primitives().make_submesh(root.mesh, expected, layouts, names_of(dims))
     else:
-        mesh = _eras.primitives().make_outside(root.mesh, expected, names)
+        mesh = _outside(root, dims, start)
     # What protects from a torch that no one has seen: a mesh is handed out only if right. Looking
     # at its ranks takes as long as to make it, so that what tests have seen is not looked at.
-    if not _eras.is_known() and not torch.equal(mesh.mesh.to(expected.dtype), expected):
-        raise UnsupportedTorchError(
-            f"this torch made a mesh of ranks {mesh.mesh.tolist()} where {expected.tolist()} "
-            f"was asked for; use a torch that this meshcompat was tested with, or a newer "
-            f"meshcompat"
-        )
+    if not _eras.is_known():
+        asked = (tuple(map(_layout.size_of, layouts)), expected())
+        _refuse_other_ranks(shape_and_ranks(mesh), asked)
     set_groups(mesh, root, dims)
     return mesh
+
+
+def _outside(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
+    layouts = [dim.axes for dim in dims]
+    ranks, shape = root.ranks_of(layouts, start), [_layout.size_of(axes) for axes in layouts]
+    return _eras.primitives().make_outside(root.mesh, ranks, shape, names_of(dims))
+
+
+def _refuse_other_ranks(made: object, asked: object) -> None:
+    if made != asked:
+        raise UnsupportedTorchError(
+            f"this torch made a mesh of shape and ranks {made} where {asked} was asked for; use "
+            f"a torch that this meshcompat was tested with, or a newer meshcompat"
+        )

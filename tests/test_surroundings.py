@@ -1,0 +1,150 @@
+"""The README's example gives the same answers whatever surrounds the caller.
+
+What is made inside is looked at outside: real tensors, usable anywhere.
+"""
+
+import contextlib
+import threading
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import meshcompat as mc
+from meshcompat.testing import fake_world
+from tests.support import native
+from tests.test_readme import block_after
+
+EXAMPLE = compile(block_after("example").replace(".mesh.tolist()", ""), "README.md", "exec")
+"""The example, which prints meshes: their ranks are read outside."""
+
+
+class EveryFunctionFails(TorchFunctionMode):
+    """All but reading an attribute, such as the shape of a mesh's tensor."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") == "__get__":
+            return func(*args, **(kwargs or {}))
+        raise AssertionError(f"{func} was called in the caller's mode")
+
+
+class EveryOperatorFails(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        raise AssertionError(f"{func} was called in the caller's mode")
+
+
+@contextlib.contextmanager
+def default_device(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+SURROUNDINGS = {
+    "default device meta": lambda: default_device("meta"),
+    "default device cuda": lambda: default_device("cuda"),
+    "with device meta": lambda: torch.device("meta"),
+    "with device cuda": lambda: torch.device("cuda"),
+    "default dtype": lambda: default_dtype(torch.float16),
+    "fake tensors": FakeTensorMode,
+    "fake tensors on meta": lambda: nested(FakeTensorMode(), torch.device("meta")),
+    "inference mode": torch.inference_mode,
+    "no grad": torch.no_grad,
+    "a function mode": EveryFunctionFails,
+    "a dispatch mode": EveryOperatorFails,
+}
+
+
+@contextlib.contextmanager
+def nested(*contexts):
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+def readable(printed):
+    """Return what the example would have printed, and check that its meshes are real."""
+    lines = []
+    for row in printed:
+        words = []
+        for value in row:
+            if isinstance(value, DeviceMesh):
+                assert type(value.mesh) is torch.Tensor
+                assert not value.mesh.is_inference()
+                words.append(value.mesh.tolist())
+            else:
+                words.append(value)
+        lines.append(" ".join(map(str, words)))
+    return "\n".join(lines) + "\n"
+
+
+def run_example():
+    printed = []
+    given = {"print": lambda *values: printed.append(values)}
+    exec(EXAMPLE, given)  # noqa: S102
+    return printed, given["mesh"]
+
+
+@pytest.fixture(params=SURROUNDINGS)
+def surrounding(request):
+    return SURROUNDINGS[request.param]
+
+
+def test_the_example_gives_the_same_inside(surrounding):
+    with fake_world(16):
+        with surrounding():
+            printed, _ = run_example()
+
+        assert readable(printed) == block_after("output")
+
+
+def test_what_is_made_inside_serves_outside(surrounding):
+    with fake_world(16, rank=5):
+        with surrounding():
+            _, mesh = run_example()
+
+        assert native.ranks_of(mc.get_submesh(mesh, ("tp", "dp_shard")), 1) == [5, 7]
+        assert mesh["cp"].mesh.tolist() == [4, 5]
+
+
+def test_what_torch_made_outside_is_looked_at_inside(surrounding):
+    with fake_world(16, rank=5):
+        mesh = init_device_mesh("cpu", (4, 4), mesh_dim_names=("dp", "tp"))
+        with surrounding():
+            tp = mc.get_submesh(mesh, "tp")
+            again = mc.from_group([mc.get_group(tp, "tp")], "cpu", [4, 5, 6, 7])
+            found = mc.get_ranks(mesh, "tp"), mc.get_axis_size(mesh, "dp"), mc.layout_of(tp)
+            every = mc.get_all_submeshes(mesh, "tp")
+
+        assert found == ([4, 5, 6, 7], 4, mc.layout_of(tp))
+        assert again.mesh.tolist() == [4, 5, 6, 7]
+        assert [row.mesh.tolist() for row in every] == [
+            [4 * row + column for column in range(4)] for row in range(4)
+        ]
+
+
+def test_the_example_gives_the_same_in_another_thread():
+    found = []
+    with fake_world(16):
+        thread = threading.Thread(target=lambda: found.append(run_example()))
+        thread.start()
+        thread.join()
+        ((printed, _),) = found
+
+        assert readable(printed) == block_after("output")
