@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from meshcompat import _layout
+from meshcompat._eras.compiled import constant_when_compiled
 from meshcompat._errors import MeshDimError
 from meshcompat._layout import MeshLayout
 from meshcompat._mesh import foreign
@@ -29,6 +30,7 @@ _ROOT = object()
 """What no name equals."""
 
 
+@constant_when_compiled
 def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
     """Return the root mesh that *mesh* was derived from; a root's root is itself.
 
@@ -60,6 +62,7 @@ def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
     return once(mesh, _ROOT, lambda view: view.root.mesh) if known is None else known
 
 
+@constant_when_compiled
 def same_root(a: DeviceMesh, b: DeviceMesh) -> bool:
     """Return whether two meshes share a root; equal roots are not the same root.
 
@@ -75,6 +78,7 @@ def same_root(a: DeviceMesh, b: DeviceMesh) -> bool:
     return view_of(a).root is view_of(b).root
 
 
+@constant_when_compiled
 def is_member(mesh: DeviceMesh) -> bool:
     """Return whether this rank is in the mesh, and so has a coordinate and groups there.
 
@@ -90,6 +94,7 @@ def is_member(mesh: DeviceMesh) -> bool:
     return mesh.get_coordinate() is not None
 
 
+@constant_when_compiled
 def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
     """Return the flattened meshes of the root of *mesh*, by name, in the order they were made.
 
@@ -114,6 +119,7 @@ def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
     return MappingProxyType(dict(root.flattened))
 
 
+@constant_when_compiled
 def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T:  # type: ignore[assignment]
     """Return the size of a mesh dim by name, native or flattened.
 
@@ -150,6 +156,7 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T: 
     return default
 
 
+@constant_when_compiled
 def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
     """Return the process group over one or several mesh dims.
 
@@ -188,6 +195,7 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
     return group_in(view, view_of(flat).dims[0])
 
 
+@constant_when_compiled
 def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
     """Return the global ranks of the group over one or several mesh dims.
 
@@ -219,6 +227,7 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
     return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
 
 
+@constant_when_compiled
 def get_axis_names(mesh: DeviceMesh, *, flattened: bool = True) -> tuple[str, ...]:
     """Return every name that `get_submesh` takes on *mesh*.
 
@@ -246,6 +255,7 @@ def get_axis_names(mesh: DeviceMesh, *, flattened: bool = True) -> tuple[str, ..
     return (*native, *flat) if flattened else tuple(native)
 
 
+@constant_when_compiled
 def has_axis(mesh: DeviceMesh, name: str) -> bool:
     """Return whether `get_submesh` takes this name on *mesh*.
 
@@ -260,6 +270,7 @@ def has_axis(mesh: DeviceMesh, name: str) -> bool:
     return find_dim(view_of(mesh), name) is not None
 
 
+@constant_when_compiled
 def layout_of(mesh: DeviceMesh) -> MeshLayout:
     """Return the mesh as plain data, without torch: comparable, hashable, picklable.
 

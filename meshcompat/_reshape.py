@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options
+from meshcompat._eras.compiled import constant_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._fitting import split_axes
 from meshcompat._mesh import foreign
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from meshcompat._mesh.memory import View
 
 
+@constant_when_compiled
 def flatten(
     mesh: DeviceMesh,
     mesh_dim_name: str | None = None,
@@ -112,6 +114,7 @@ def flatten_view(
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
 
 
+@constant_when_compiled
 def unflatten(
     mesh: DeviceMesh,
     mesh_dim: int | str,

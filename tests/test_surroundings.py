@@ -4,7 +4,10 @@ What is made inside is looked at outside: real tensors, usable anywhere.
 """
 
 import contextlib
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,3 +151,75 @@ def test_the_example_gives_the_same_in_another_thread():
         ((printed, _),) = found
 
         assert readable(printed) == block_after("output")
+
+
+class Scaled(torch.nn.Module):
+    """A model that asks its mesh for sizes, ranks and groups."""
+
+    def __init__(self, mesh):
+        super().__init__()
+        self.mesh = mesh
+
+    def forward(self, x):
+        x = x * mc.get_axis_size(self.mesh, "tp") + mc.get_axis_size(self.mesh, "cp", 7)
+        x = x * len(mc.get_ranks(self.mesh, ("dp", "tp"))) + mc.get_ranks(self.mesh, "tp")[0]
+        if mc.has_axis(self.mesh, "dp_tp") and mc.is_member(self.mesh):
+            x = x * 2
+        return x + torch.distributed.get_world_size(mc.get_group(self.mesh, "dp"))
+
+
+class Viewed(Scaled):
+    """It asks for other meshes too: torch ends the graph there up to 2.4."""
+
+    def forward(self, x):
+        x = x * mc.get_submesh(self.mesh, ("tp",)).size() + mc.get_flat_mesh(self.mesh, "dp").size()
+        x = x + mc.get_submesh(self.mesh, ("tp", "dp")).size() - mc.get_root_mesh(self.mesh).size()
+        return super().forward(x)
+
+
+MODELS = {"sizes, ranks and groups": (Scaled, True), "meshes too": (Viewed, False)}
+"""Each model, and whether every release traces it in one graph."""
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen before", "new"])
+def test_a_compiled_model_has_what_look_ups_give(model, is_seen):
+    kind, fullgraph = MODELS[model]
+    with fake_world(8, rank=5):
+        names = ("dp", "tp")
+        meshes = [mc.init_device_mesh("cpu", sizes, mesh_dim_names=names) for sizes in SHAPES]
+        for mesh in meshes:
+            mc.flatten(mesh, "dp_tp")
+        if is_seen:
+            expected = [kind(mesh)(torch.ones(2)) for mesh in meshes]
+        torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
+        found = [
+            torch.compile(kind(mesh), backend="eager", fullgraph=fullgraph)(torch.ones(2))
+            for mesh in meshes
+        ]
+        if not is_seen:
+            expected = [kind(mesh)(torch.ones(2)) for mesh in meshes]
+
+        assert [x.tolist() for x in found] == [x.tolist() for x in expected]
+
+
+SHAPES = [(2, 4), (4, 2)]
+
+
+def test_a_mesh_that_is_an_argument_is_told_from_another():
+    with fake_world(8):
+        meshes = [
+            mc.init_device_mesh("cpu", sizes, mesh_dim_names=("dp", "tp")) for sizes in SHAPES
+        ]
+        torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
+        scale = torch.compile(lambda x, mesh: x * mc.get_axis_size(mesh, "tp"), backend="eager")
+        found = [scale(torch.ones(1), mesh).item() for mesh in (*meshes, *meshes)]
+
+    assert found == [4, 2, 4, 2]
+
+
+@pytest.mark.once
+def test_import_does_not_wait_for_dynamo():
+    code = "import sys, meshcompat as mc, torch; mc.get_axis_size; sys.exit('torch._dynamo' in sys.modules)"
+    root = Path(mc.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0
