@@ -24,6 +24,8 @@ class Facts:
     """All sites of a file."""
     natives: dict[str, set[str]] = field(default_factory=dict)
     """Names of mesh dims that a file gives when it makes meshes."""
+    asked: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """Names that a function asks for among the dims of a mesh: what it looks up then is one of them."""
 
 
 def gather(sites: Iterable[Site]) -> Facts:
@@ -33,6 +35,8 @@ def gather(sites: Iterable[Site]) -> Facts:
         facts.by_file.setdefault(site.source.path, []).append(site)
         if site.role is Role.FLATTEN and site.names and site.names[0]:
             facts.flattened.setdefault(site.names[0], []).append(site)
+        if site.role is Role.DIM_TEST:
+            facts.asked.setdefault((site.source.path, site.function), set()).update(site.names)
         receiver = site.receiver.data
         if isinstance(receiver, Mesh) and receiver.dims and not receiver.is_submesh:
             facts.natives.setdefault(site.source.path, set()).update(receiver.dims)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.releases import NONE, Releases
@@ -47,15 +47,6 @@ class Finding:
             and self.confidence >= Confidence.MEDIUM
             and not self.in_test
             and not self.in_raise
-        )
-
-    def within(self, releases: Releases) -> Finding:
-        """Return it for the releases that were asked about."""
-        return replace(
-            self,
-            fails_on=self.fails_on & releases,
-            warns_on=self.warns_on & releases,
-            wrong_on=self.wrong_on & releases,
         )
 
     @property

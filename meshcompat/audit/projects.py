@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_MESH = re.compile(rb"mesh|Mesh|MESH")
+_MESH = re.compile(rb"mesh(?!grid)|Mesh|MESH")
 _TORCH = re.compile(rb"torch|[dD]evice_?[mM]esh")
+_ASKS = re.compile(rb"__version__|[vV]ersion\(|version\.parse|hasattr\(|find_spec")
 _DISTINCTIVE = re.compile(
     rb"\b_(flatten|unflatten|concatenate|layout|get_root_mesh|flatten_mapping|dim_group_names|dim_group_infos|pg_registry|root_mesh|rank_map)\b"
 )
@@ -38,6 +39,13 @@ def is_candidate(content: bytes, *, also_low: bool) -> bool:
     if _MESH.search(content) is not None and _TORCH.search(content) is not None:
         return True
     return also_low and _DISTINCTIVE.search(content) is not None
+
+
+def tells_of_torch(content: bytes) -> bool:
+    """Whether a file may hold what others ask about torch: a mesh, or a test of its version."""
+    return b"torch" in content and (
+        _MESH.search(content) is not None or _ASKS.search(content) is not None
+    )
 
 
 def group(found: Iterable[Found], given: Path) -> tuple[list[Project], list[Found]]:

@@ -56,7 +56,7 @@ def audit(given: Path, settings: Settings) -> Part:
     part = Part(given, read)
     for project in read.projects:
         asked = within(settings.torch) if settings.torch is not None else project.declared.releases
-        found = [finding.within(asked) for finding in rules.judge(read.sites[project.path])]
+        found = rules.judge(read.sites[project.path], asked)
         marks = [ignore for source in project.sources for ignore in ignores.find(source)]
         findings = [finding for finding in found if not finding.is_guarded]
         kept, idle = ignores.apply(findings, marks)

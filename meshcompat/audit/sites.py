@@ -37,6 +37,8 @@ class Role(enum.Enum):
     """Makes a DeviceMesh of another mesh's ranks; `node` is the Call."""
     REDISTRIBUTE = enum.auto()
     """Redistributes a DTensor; `receiver` is the mesh where it is known."""
+    DIM_TEST = enum.auto()
+    """Asks whether a name is among the dims of a mesh."""
     ERROR_TEXT = enum.auto()
     """Looks for words in the text of an error that torch raised about a mesh."""
     ERROR_TYPE = enum.auto()
@@ -104,7 +106,8 @@ class Frame:
         self.statement = statement
         self.caught = caught
         self.fails: dict[str, Releases] = {}
-        self.touches_mesh = False
+        self.touched: Confidence | None = None
+        """How sure it is that the body uses a mesh of torch."""
         self.asked_imports = False
 
     def takes(self, error: str) -> bool:

@@ -52,6 +52,20 @@ class Source:
         """The lines as Python counts them, which is by line feeds and carriage returns only."""
         return re.split("\r\n|\r|\n", self.text)
 
+    @cached_property
+    def _offsets(self) -> list[int]:
+        """Where each line begins in the text; not exact where line ends have two characters, which only widens."""
+        found = [0]
+        for line in self.lines:
+            found.append(found[-1] + len(line) + 1)
+        return found
+
+    def mentions(self, pattern: re.Pattern[str], node: ast.stmt) -> bool:
+        """Whether the lines of a statement match a pattern somewhere."""
+        start, end = self._offsets[node.lineno - 1], self._offsets[node.end_lineno or node.lineno]
+        extra = len(self.text) - self._offsets[-1] + 1
+        return pattern.search(self.text, start, end + max(extra, 0)) is not None
+
     @property
     def is_test(self) -> bool:
         """Whether the file belongs to tests."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshcompat.audit.projects import Project, group, is_candidate, source_of
+from meshcompat.audit.projects import Project, group, is_candidate, source_of, tells_of_torch
 from meshcompat.audit.reading.reader import Reader
 from meshcompat.audit.reading.registry import Registry
 from meshcompat.audit.source import FIRST, Source, Span, UnreadableError, decode, parse
@@ -57,7 +57,7 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
     def load(module: str) -> None:
         """Read a module that another file asks about, if it may know something of torch."""
         one = project.files.get(module)
-        if one is None or module in loaded or b"torch" not in one.content:
+        if one is None or module in loaded or not tells_of_torch(one.content):
             return
         source = _parsed(one, project, module, None)
         if source is not None:
@@ -118,4 +118,9 @@ def _read(
     except RecursionError:
         if result is not None:
             result.problems.append(Problem(source.path, "MC001", "nested too deeply to be read"))
+        return []
+    except Exception as error:  # noqa: BLE001  (one file must not take the others along)
+        if result is not None:
+            reason = f"not understood, please report it: {type(error).__name__}: {error}"
+            result.problems.append(Problem(source.path, "MC001", reason))
         return []

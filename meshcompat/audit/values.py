@@ -148,6 +148,16 @@ def per_release(values: dict[str, Any]) -> Value:
     return Value(Kind.CONCRETE, data=values, truthy=true | unknown, falsy=false | unknown)
 
 
+def loosened(value: Value) -> Value:
+    """Return a value whose truth is not taken from a constant: a name may be given another later, or in a loop."""
+    is_constant = value.kind is Kind.CONCRETE and isinstance(value.data, Constant)
+    may_be_none = (
+        value.kind in {Kind.MESH, Kind.INSTANCE, Kind.CONTAINER, Kind.SEQUENCE}
+        and value.truthy == ALL
+    )
+    return replace(value, truthy=ALL, falsy=ALL) if is_constant or may_be_none else value
+
+
 def compute(function: Callable[..., Any], *operands: Value) -> Value:
     """Return what a Python function gives for values, release by release."""
     if any(operand.kind is not Kind.CONCRETE for operand in operands):

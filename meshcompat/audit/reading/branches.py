@@ -50,6 +50,8 @@ class Branches(Imports, Expressions):
         names = {name for bound, _, _ in going for name in bound}
         for name in names:
             before = self.layers[-1].get(name) or self.bound_outside(name)
+            if "." in name and before is None and any(name not in bound for bound, _, _ in going):
+                continue  # an attribute that only one way set
             found: Value | None = None
             on: Releases = NONE
             for bound, live, _ in going:

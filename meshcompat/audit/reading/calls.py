@@ -115,6 +115,14 @@ class Calls(Slices):
             receiver, name = function.data
             if receiver.kind is Kind.CONTAINER and name in MUTATORS:
                 self._mutated(node)
+            if (
+                name in MUTATORS
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+            ):
+                self.bind(
+                    node.func.value.id, receiver if receiver.kind is Kind.CONTAINER else UNKNOWN
+                )
             return self._method_of_concrete(receiver, name, arguments)
         if function.kind is Kind.INSTANCE and function.name == "method of ranks":
             receiver, name = function.data
@@ -226,6 +234,8 @@ class Calls(Slices):
         self, function: Function, arguments: list[Value], keywords: dict[str, Value]
     ) -> Value:
         names = parameters_of(function)
+        if "mesh" in function.name.rpartition(".")[2].lower():
+            self.touch(Confidence.MEDIUM)
         for name, value in [*zip(names, arguments, strict=False), *keywords.items()]:
             self.registry.learn_parameter(function, name, value)
         if function.returns is not None and function.returns.kind is Kind.MESH:

@@ -19,6 +19,7 @@ from meshcompat.audit.values import (
     constant,
     instance,
     join,
+    loosened,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class Expressions(Targets):
             found = self.followed(found, node.id)
         if found.kind is Kind.FUNCTION:
             found.data.escapes = True
-        return self.with_hint(found, node)
+        is_made_here = found.kind is Kind.MESH and any(
+            node.id in layer for layer in self.layers[self.outer :]
+        )
+        keeps = self.trusts_constants or is_made_here
+        return self.with_hint(found if keeps else loosened(found), node)
 
     def followed(self, found: Value, spelled: str) -> Value:
         """Return what an imported name leads to; where its code is not in sight, what its name says."""
@@ -87,8 +92,12 @@ class Expressions(Targets):
 
     def _Attribute(self, node: ast.Attribute) -> Value:
         receiver = self.value(node.value)
+        if isinstance(node.value, ast.Name) and receiver.kind in {Kind.INSTANCE, Kind.UNKNOWN}:
+            kept = self.kept(f"{node.value.id}.{node.attr}")
+            if kept is not None:
+                return self.with_hint(kept, node)
         found = self.attribute(receiver, node.attr, node, self.source.attribute_span(node))
-        return self.with_hint(found, node)
+        return self.with_hint(loosened(found), node)
 
     def _Tuple(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
         values = [self.value(part) for part in node.elts]
@@ -137,7 +146,7 @@ class Expressions(Targets):
     def _UnaryOp(self, node: ast.UnaryOp) -> Value:
         value = self.value(node.operand)
         if isinstance(node.op, ast.Not):
-            return compute(operator.not_, value) if value.kind is Kind.CONCRETE else value.negated()
+            return value.negated()
         return compute(operator.neg, value) if isinstance(node.op, ast.USub) else UNKNOWN
 
     def _BinOp(self, node: ast.BinOp) -> Value:
@@ -168,7 +177,8 @@ class Expressions(Targets):
 
     def _compared(self, left: Value, how: ast.cmpop, right: Value, node: ast.Compare) -> Value:
         if left.kind is Kind.CONCRETE and right.kind is Kind.CONCRETE:
-            return compute(_COMPARE[type(how)], left, right)
+            found = compute(_COMPARE[type(how)], left, right)
+            return found if self.trusts_constants else loosened(found)
         is_none = (
             right.kind is Kind.CONCRETE
             and isinstance(right.data, Constant)

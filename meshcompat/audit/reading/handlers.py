@@ -9,7 +9,7 @@ from meshcompat.audit.reading.branches import Branches
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.releases import NONE, Releases
 from meshcompat.audit.sites import Frame, Role
-from meshcompat.audit.values import UNKNOWN, Confidence, Kind, Value
+from meshcompat.audit.values import UNKNOWN, Kind, Value
 
 if TYPE_CHECKING:
     from meshcompat.audit.reading.registry import Layer
@@ -91,12 +91,12 @@ class Handlers(Branches):
     def _handled(
         self, handler: ast.ExceptHandler, names: frozenset[str], frame: Frame, live: Releases
     ) -> tuple[Layer, Releases, bool]:
-        sure = Confidence.HIGH if frame.touches_mesh else None
+        sure = frame.touched
 
         def read() -> None:
             if handler.name:
                 self.bind(handler.name, Value(Kind.INSTANCE, "exception", sure))
-            if "UnboundLocalError" in names and frame.touches_mesh and handler.type is not None:
+            if "UnboundLocalError" in names and sure is not None and handler.type is not None:
                 span = self.source.span(handler.type)
                 self.emit(
                     Role.ERROR_TYPE,
@@ -105,7 +105,7 @@ class Handlers(Branches):
                     span,
                     handler,
                     UNKNOWN,
-                    confidence=Confidence.HIGH,
+                    confidence=sure,
                 )
             self.body(handler.body)
 

@@ -40,6 +40,10 @@ MUTATORS = {
     "extend",
     "insert",
     "remove",
+    "sort",
+    "reverse",
+    "add",
+    "discard",
 }
 _RELEASE_ATTRIBUTES = {"release", "major", "minor", "micro", "base_version", "public"}
 _VERSION_PATHS = {
@@ -139,7 +143,9 @@ class Members(Scope):
     ) -> None:
         releases = torch_names.on(known)
         missing = ALL - releases
-        before = self.live
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            missing -= self.provided.get(f"{node.value.id}.{name}", NONE)
+        before = self.live & (releases | missing)
         caught = bool(missing) and self.fail("AttributeError", missing)
         if releases != ALL or torch_names.warns_on(known):
             self.emit(
@@ -208,6 +214,21 @@ class Members(Scope):
     def membership(self, left: Value, right: Value, node: ast.Compare) -> Value:
         """Return the truth of ``left in right``."""
         word = left.constant
+        asked = node.comparators[-1]
+        if (
+            isinstance(word, str)
+            and isinstance(asked, ast.Attribute)
+            and asked.attr == "mesh_dim_names"
+        ):
+            self.emit(
+                Role.DIM_TEST,
+                torch_names.MESH,
+                word,
+                self.source.span(node),
+                node,
+                right,
+                names=(word,),
+            )
         if right.kind is not Kind.INSTANCE or not isinstance(word, str):
             return UNKNOWN
         if right.name == "inspect.Signature" and isinstance(right.data, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.reading import version_words
@@ -19,6 +20,7 @@ from meshcompat.audit.values import (
     constant,
     instance,
     join,
+    loosened,
     mesh,
     named,
 )
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 _SKIPS = {"skipif": True, "skipIf": True, "skipUnless": False}
 """Decorators of tests, and whether they skip where their condition holds."""
+_WORDS = re.compile(
+    r"mesh(?!grid)|Mesh|MESH|_flatten|_layout|_rank|_dim_group|redistribute|full_tensor|version|VERSION|torch_"
+)
+_SHORT = 12
+"""Lines of a function that is read whatever its words are."""
 _SMALL = 40
 """Statements of a function that is read again for each set of constant arguments."""
 
@@ -123,9 +130,8 @@ class Reader(Statements):
         self.layers.append({})
         self.body(node.body)
         for attribute, value in self.layers.pop().items():
-            if (
-                value.kind in {Kind.MESH, Kind.INSTANCE, Kind.CONCRETE, Kind.CONTAINER}
-                and value.constant is None
+            if value.kind in {Kind.MESH, Kind.INSTANCE, Kind.CONTAINER} or isinstance(
+                value.data, dict
             ):
                 self.registry.learn_attribute(name, attribute, value)
         self.prefix, self.class_name, self.in_class_body = outer
@@ -133,11 +139,12 @@ class Reader(Statements):
 
     def _function_body(self, function: Function, live: Releases) -> None:
         node = function.node
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, ast.Lambda) or self._says_nothing(node):
             return
         outer = (self.layers, self.live, self.frames, self.function, self.class_name, self.prefix, self.returns,
-                 self.globals_here, self.goes_on, self.in_class_body)  # fmt: skip
+                 self.globals_here, self.goes_on, self.in_class_body, self.outer, self.provided)  # fmt: skip
         self.layers = [*function.layers, self._parameters(function)]
+        self.outer, self.provided = len(function.layers), {}
         self.live = self.entered(function, live)
         self.frames, self.function, self.class_name = [], function, function.class_name
         self.prefix, self.returns, self.globals_here = function.name, [], set()
@@ -148,7 +155,12 @@ class Reader(Statements):
             self.returns.append((constant(None), self.live))
         self._note_returns(function, came_back)
         (self.layers, self.live, self.frames, self.function, self.class_name, self.prefix, self.returns,
-         self.globals_here, self.goes_on, self.in_class_body) = outer  # fmt: skip
+         self.globals_here, self.goes_on, self.in_class_body, self.outer, self.provided) = outer  # fmt: skip
+
+    def _says_nothing(self, node: ast.stmt) -> bool:
+        """Whether a long function uses no word by which it could have a site or tell of meshes."""
+        is_long = (node.end_lineno or node.lineno) - node.lineno > _SHORT
+        return is_long and not self.source.mentions(_WORDS, node)
 
     def entered(self, function: Function, live: Releases) -> Releases:
         """Return the releases on which a function is entered: a private one only where the project calls it."""
@@ -167,7 +179,7 @@ class Reader(Statements):
         for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
             said = self.annotated(argument.annotation)
             passed = function.parameters.get(argument.arg, UNKNOWN)
-            found[argument.arg] = said if said.is_known else passed
+            found[argument.arg] = loosened(said if said.is_known else passed)
         for rest in (arguments.vararg, arguments.kwarg):
             if rest is not None:
                 said = self.annotated(rest.annotation)
@@ -188,7 +200,7 @@ class Reader(Statements):
             return
         found = _joined(self.returns)
         if found is not None and (found.is_known or found.says_releases):
-            function.returns = found
+            function.returns = loosened(found)
 
     def inline(
         self, function: Function, arguments: list[Value], keywords: dict[str, Value]
@@ -199,7 +211,7 @@ class Reader(Statements):
         is_asked = bool(constants) and all(
             value.kind is Kind.CONCRETE or value.name.startswith("operator.") for value in constants
         )
-        if isinstance(node, ast.Lambda) or not is_asked or self.depth > 4 or _size(node) > _SMALL:
+        if isinstance(node, ast.Lambda) or not is_asked or self.depth > 4 or function.size > _SMALL:
             return function.returns or UNKNOWN
         key = (
             function.name,
@@ -218,6 +230,7 @@ class Reader(Statements):
         node = function.node
         reader = Reader(function.source, self.registry, collect=False)
         reader.depth = self.depth + 1
+        reader.trusts_constants = True
         assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))  # noqa: S101  (asked by the caller)
         names = {**dict(zip(parameters_of(function), arguments, strict=False)), **keywords}
         positional = [*node.args.posonlyargs, *node.args.args]
@@ -262,10 +275,6 @@ def _joined(returns: list[tuple[Value, Releases]]) -> Value | None:
         found = value if found is None else join(found, on, value, live)
         on |= live
     return found
-
-
-def _size(node: ast.AST) -> int:
-    return sum(isinstance(part, ast.stmt) for part in ast.walk(node))
 
 
 def _is_generator(node: ast.AST) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshcompat.audit import torch_names
@@ -10,7 +12,6 @@ from meshcompat.audit.releases import ALL, NONE, Releases
 from meshcompat.audit.values import UNKNOWN, Kind, Value, join, named
 
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Callable
 
     from meshcompat.audit.source import Source
@@ -38,6 +39,11 @@ class Function:
     """Releases on which some call in the project is reached."""
     escapes: bool = False
     """Whether it is used otherwise than by a call."""
+
+    @cached_property
+    def size(self) -> int:
+        """How many statements it has."""
+        return sum(isinstance(part, ast.stmt) for part in ast.walk(self.node))
 
 
 @dataclass(eq=False)
@@ -74,10 +80,13 @@ class Registry:
         module, rest = self._module_of(path)
         if not module or not rest:
             return named(path)
-        if module not in self.modules and module not in self._asked:
+        first, _, more = rest.partition(".")
+        is_class = (
+            first[0].isupper() and not first.isupper()
+        )  # one about meshes is in a file that was read anyway
+        if module not in self.modules and module not in self._asked and not is_class:
             self._asked.add(module)
             self._load(module)
-        first, _, more = rest.partition(".")
         value = self.modules.get(module, {}).get(first)
         if value is None:
             return named(path)

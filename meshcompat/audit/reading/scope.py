@@ -38,8 +38,16 @@ class Scope:
         self.class_name = ""
         self.in_raise = 0
         self.arms: list[Arm] = []
+        self.provided: dict[str, Releases] = {}
+        """Attributes that this function has written, and where it did: a read after that does not fail."""
         self.deferred: list[tuple[Function, Releases]] = []
         self.names_torch = "torch" in source.text
+
+    trusts_constants = False
+    """Whether names hold the constants of one call, so that they decide which way it goes."""
+
+    outer = 1
+    """How many layers are of the module and of functions around this one."""
 
     def bind(self, name: str, value: Value) -> None:
         """Give a name a value, in the innermost layer."""
@@ -51,6 +59,12 @@ class Scope:
             if name in layer:
                 return layer[name]
         return named(f"builtins.{name}") if name in _BUILTINS else None
+
+    def kept(self, dotted: str) -> Value | None:
+        """Return what this function put into an attribute, or None."""
+        found = (layer[dotted] for layer in reversed(self.layers[self.outer :]) if dotted in layer)
+        value = next(found, None)
+        return value if value is not None and value.kind is Kind.MESH else None
 
     def with_hint(self, value: Value, node: ast.expr) -> Value:
         """Return a mesh where nothing is known of a value but its name says that it is one."""
@@ -108,10 +122,10 @@ class Scope:
                 return True
         return False
 
-    def touch(self) -> None:
+    def touch(self, sure: Confidence = Confidence.HIGH) -> None:
         """Note that a mesh is used here, so that what is caught may be torch's error about it."""
         for frame in self.frames:
-            frame.touches_mesh = True
+            frame.touched = max(frame.touched or sure, sure)
 
 
 def hints_at_mesh(node: ast.expr) -> bool:

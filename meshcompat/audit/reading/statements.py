@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshcompat.audit.reading.handlers import Handlers
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.releases import ALL, Releases
-from meshcompat.audit.values import UNKNOWN, Kind, Value, constant, join
+from meshcompat.audit.values import UNKNOWN, Kind, Value, constant, join, loosened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Statements(Handlers):
         said = self.annotated(node.annotation)
         value = self.value(node.value) if node.value is not None else UNKNOWN
         if said.is_known and value.kind is not Kind.MESH:
-            value = said
+            value = loosened(said)
         if node.value is not None or isinstance(node.target, ast.Name):
             self.target(node.target, value)
         if self.in_class_body and isinstance(node.target, ast.Name):

@@ -163,7 +163,17 @@ class TorchCalls(Asking):
                 if isinstance(func, ast.Attribute)
                 else self.source.span(func)
             )
-            self.emit(Role.FLATTEN, torch_names.MESH, name, span, node, receiver, names=names)
+            caught = any(frame.takes("RuntimeError") for frame in self.frames)
+            self.emit(
+                Role.FLATTEN,
+                torch_names.MESH,
+                name,
+                span,
+                node,
+                receiver,
+                names=names,
+                is_caught=caught,
+            )
             dims = names if names != ("",) else None
             return mesh(
                 facts.confidence,

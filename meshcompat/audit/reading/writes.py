@@ -6,9 +6,10 @@ import ast
 
 from meshcompat.audit import torch_names
 from meshcompat.audit.reading.members import Members
-from meshcompat.audit.releases import ALL
+from meshcompat.audit.releases import ALL, NONE
 from meshcompat.audit.sites import Role
 from meshcompat.audit.values import (
+    UNKNOWN,
     Kind,
     Value,
 )
@@ -21,6 +22,10 @@ class Writes(Members):
         """Read an assignment to an attribute."""
         receiver = self.value(node.value)
         owner = self.owner_of(receiver)
+        if isinstance(node.value, ast.Name):
+            written = f"{node.value.id}.{node.attr}"
+            self.layers[-1][written] = value  # what it is from here on, in this function
+            self.provided[written] = self.provided.get(written, NONE) | self.live
         if owner in {
             torch_names.MESH,
             torch_names.RESOURCES,
@@ -44,6 +49,8 @@ class Writes(Members):
         if isinstance(node.value, ast.Attribute):
             self.written_table(node.value, node, Role.WRITE)
         container = self.value(node.value)
+        if container.kind is Kind.CONCRETE and isinstance(node.value, ast.Name):
+            self.bind(node.value.id, UNKNOWN)
         if (
             value.kind is Kind.MESH
             and container.kind is Kind.INSTANCE

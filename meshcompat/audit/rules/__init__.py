@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.facts import gather
+from meshcompat.audit.releases import ALL, Releases
 from meshcompat.audit.rules import existence, flattening, lookups, state, unread
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ RULES: tuple[type[Rule], ...] = tuple(
 """Every rule, by code."""
 
 
-def judge(sites: Sequence[Site]) -> list[Finding]:
-    """Return what the rules say of the sites of a project, one finding a place and rule, in order."""
+def judge(sites: Sequence[Site], asked: Releases = ALL) -> list[Finding]:
+    """Return what the rules say of the sites of a project on some releases, one finding a place and rule, in order."""
     facts = gather(sites)
+    sites = [replace(site, live=site.live & asked) for site in sites]
     rules = [rule() for rule in RULES]
     found: dict[tuple[object, ...], Finding] = {}
     for site in sites:

@@ -45,7 +45,7 @@ class _Attribute(Rule):
 
     def replacement(self, site: Site) -> str:
         """Return what to write instead."""
-        return replacements.MEMBERS.get(site.name, "")
+        return (site.known.replacement if site.known else "") or ""
 
 
 _HEAD = "from torch.distributed.device_mesh import DeviceMesh, init_device_mesh, _mesh_resources\n"
@@ -241,7 +241,7 @@ class Import(Rule):
         if fails:
             words += f", and this is reached on {here(fails, site)}"
         if releases != ALL:
-            yield self.finding(site, words, name=name, fails=fails, replacement=replacements.IMPORTS.get(site.name, ""),
+            yield self.finding(site, words, name=name, fails=fails, replacement=site.known.replacement or "",
                                link=site.known.link or "")  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from meshcompat.audit.releases import Releases, since, spans
+from meshcompat.audit.releases import NONE, Releases, since, spans
 from meshcompat.audit.rules.base import ISSUE, Rule
 from meshcompat.audit.sites import Role, are_exclusive
 from meshcompat.audit.values import Confidence, Mesh
@@ -65,7 +65,10 @@ class OneDim(Rule):
         if site.names not in {("",), mesh.dims}:
             return
         fails, wrong = site.live & since("2.9", "2.9"), site.live & since("2.5", "2.8")
-        words = f"flattens the one dim {mesh.dims[0]!r} to its own name: it fails on torch 2.9, and gives a mesh beside the root on 2.5 to 2.8"
+        words = f"flattens the one dim {mesh.dims[0]!r} to its own name" + _ends(
+            fails, wrong, "a mesh beside the root"
+        )
+        fails = NONE if site.is_caught else fails
         yield self.finding(
             site, words, fails=fails, wrong=wrong, replacement="meshcompat.flatten(mesh, name)"
         )
@@ -151,9 +154,9 @@ def _clashes(first: Site, second: Site) -> bool:
     )
 
 
-def _ends(fails: Releases, wrong: Releases) -> str:
+def _ends(fails: Releases, wrong: Releases, what: str = "other ranks") -> str:
     parts = [f"it fails on torch {spans(fails)}"] if fails else []
-    parts += [f"it gives other ranks on {spans(wrong)}"] if wrong else []
+    parts += [f"it gives {what} on {spans(wrong)}"] if wrong else []
     return ": " + ", ".join(parts) if parts else ""
 
 

@@ -31,6 +31,8 @@ def is_joined(name: str, site: Site, facts: Facts) -> bool:
     native = receiver.root if receiver.is_submesh else receiver.dims
     if native is not None and name in native:
         return False
+    if name in facts.asked.get((site.source.path, site.function), ()):
+        return False
     if native is None and name in facts.natives.get(site.source.path, ()):
         return False
     return name in facts.flattened or name in PUBLISHED
