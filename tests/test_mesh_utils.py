@@ -3,6 +3,7 @@
 
 import enum
 import inspect
+import typing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -36,12 +37,12 @@ SIGNATURES = {
     "_unflatten_compat": "flat_mesh, axis, sizes, names, *, timeout_minutes=None",
     "_validate_mesh_spec": "spec",
     "create_ring_ulysses_mesh": "device_mesh, *, ring_degree, ulysses_degree",
-    "get_flat_mesh": "mesh, name",
+    "get_flat_mesh": "device_mesh, name",
     "get_fsdp_dp_mesh": (
-        "mesh, dp_replicate_name='dp_replicate', dp_shard_cp_name='dp_shard_cp', *, "
+        "device_mesh, dp_replicate_name='dp_replicate', dp_shard_cp_name='dp_shard_cp', *, "
         "native_dims=False"
     ),
-    "get_submesh": "mesh, names",
+    "get_submesh": "device_mesh, names",
 }
 
 
@@ -60,8 +61,25 @@ def written(signature):
     return ", ".join(parts)
 
 
+GLOBALS = (
+    "DDPConfig",
+    "DistributedStrategyConfig",
+    "FSDP2Config",
+    "MegatronFSDPConfig",
+    "MeshAxisName",
+    "ParallelismSizes",
+)
+
+
 def test_it_has_these_names_and_no_others():
-    assert sorted(mesh_utils.__all__) == sorted(SIGNATURES)
+    assert sorted(mesh_utils.__all__) == sorted((*SIGNATURES, *GLOBALS))
+    assert all(hasattr(mesh_utils, name) for name in mesh_utils.__all__)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_its_types_can_be_read(name):
+    asked = getattr(mesh_utils, name)
+    assert set(typing.get_type_hints(asked)) >= set(inspect.signature(asked).parameters)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -71,8 +89,7 @@ def test_it_has_these_parameters(name):
 
 def test_its_functions_are_those_of_meshcompat():
     assert mesh_utils._MeshSpec is mc.MeshSpec
-    for name in ("get_submesh", "get_flat_mesh", "get_fsdp_dp_mesh", "create_ring_ulysses_mesh"):
-        assert getattr(mesh_utils, name) is getattr(mc, name)
+    assert mesh_utils.create_ring_ulysses_mesh is mc.create_ring_ulysses_mesh
     assert mesh_utils._create_moe_mesh is mc.create_moe_mesh
     for name in (
         "create_device_meshes",

@@ -1,16 +1,15 @@
 """Root meshes from a spec, and second factorisations of their dims by the field's names."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._arguments import as_list
-from meshcompat._builders.parallelism import MeshAxisName
+from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
 from meshcompat._builders.sizes import degree, minutes
 from meshcompat._builders.specs import EXPERT_NAMES, plain, plain_flattened
 from meshcompat._eras.process_groups import GroupOptions
@@ -22,13 +21,6 @@ from meshcompat._mesh.order import refuse_descending
 from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
 from meshcompat._roots import init_device_mesh, ranks_in_world
 from meshcompat._select import get_flat_mesh, part_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch.distributed.device_mesh import DeviceMesh
-
-    from meshcompat._builders.parallelism import MeshSpec
 
 
 def init_named_mesh(

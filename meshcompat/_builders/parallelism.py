@@ -1,13 +1,9 @@
 """The vocabulary of parallelism: names of mesh dims, sizes, mesh specs, strategies. No torch."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Protocol
 
 
 class MeshAxisName(str, Enum):

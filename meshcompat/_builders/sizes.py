@@ -1,16 +1,12 @@
 """Arithmetic of parallelism sizes: what counts as 1, what fills the world, what is refused."""
 
-from __future__ import annotations
-
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from meshcompat._builders.parallelism import HasParallelismSizes
 from meshcompat._errors import MeshLayoutError
 from meshcompat._plain_arguments import as_timeout, is_int
-
-if TYPE_CHECKING:
-    from meshcompat._builders.parallelism import HasParallelismSizes
 
 
 class Degrees(NamedTuple):

@@ -1,14 +1,15 @@
 """The meshes that training strategies want: FSDP2 with HSDP, Megatron-FSDP, DDP."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._arguments import as_list
 from meshcompat._builders.named_meshes import create_moe_mesh, init_named_mesh
+from meshcompat._builders.parallelism import HasParallelismSizes
 from meshcompat._builders.sizes import degrees_of
 from meshcompat._builders.specs import (
     EXPERT_NAMES,
@@ -23,11 +24,6 @@ from meshcompat._mesh.order import refuse_descending
 from meshcompat._roots import ranks_in_world
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch.distributed.device_mesh import DeviceMesh
-
-    from meshcompat._builders.parallelism import HasParallelismSizes
     from meshcompat._layout import Axes
 
 

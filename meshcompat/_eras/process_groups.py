@@ -44,6 +44,13 @@ class GroupOptions(NamedTuple):
     timeout: timedelta | None = None
 
 
+def group_named(name: str) -> ProcessGroup | None:
+    """Return this rank's living process group of that name, or None."""
+    # torch: distributed_c10d._world.pg_names, since before 2.2
+    named = distributed_c10d._world.pg_names.items()
+    return next((group for group, known in named if known == name), None)
+
+
 @plain_torch()
 def new_groups(
     partition: Iterable[list[int]],

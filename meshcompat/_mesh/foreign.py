@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._eras.process_groups import GroupOptions
+from meshcompat._eras.process_groups import GroupOptions, group_named
 from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import Dim, Group, Root, View, remember, remembered
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -53,14 +55,34 @@ def find_flattened(root: Root) -> None:
         links.take_up_flat(root, view.dims[0])
 
 
+def part_kept_apart(mesh: DeviceMesh, root: Root) -> Dim | None:
+    """Return what a 1-D *mesh* that torch does not link to *root* is there; None where nothing.
+
+    Its group serves no other dim: which rank has asked about the mesh is not known to the others.
+    """
+    if mesh.ndim != 1:
+        return None
+    try:
+        view = _as_submesh(mesh, root, root.mesh, is_apart=True)
+    except MeshLayoutError:  # its groups are gone, or of other ranks
+        return None
+    return view.dims[0] if view is not None and view.elsewhere is None else None
+
+
 def adopt_group(
-    root: Root, axes: Axes, handle: Handle, mesh: DeviceMesh, *, in_order: bool = False
+    root: Root,
+    axes: Axes,
+    handle: Handle,
+    mesh: DeviceMesh,
+    *,
+    in_order: bool = False,
+    is_apart: bool = False,
 ) -> Group:
     """Return the record of a group that is there already, after checking its ranks.
 
     Only where the root covers the world do all ranks see the same groups, so only there can
-    the group stand in for another one later. *in_order* asks for the mesh's order of ranks,
-    which torch does not keep in its own permuted meshes.
+    the group stand in for another one later, and not where it *is_apart*. *in_order* asks for the
+    mesh's order of ranks, which torch does not keep in its own permuted meshes.
     """
     partition = _layout.outermost_first(axes)
     for known in root.groups:
@@ -80,7 +102,7 @@ def adopt_group(
             f"meshcompat.get_submesh instead of slicing"
         )
     made_with = GroupOptions(backend=backend_of(group))
-    record = Group(axes, made_with, handle, shareable=root.covers_world)
+    record = Group(axes, made_with, handle, shareable=root.covers_world and not is_apart)
     root.groups.append(record)
     return record
 
@@ -103,8 +125,13 @@ def _as_root(mesh: DeviceMesh) -> View:
     return root.settle(_groups(root, _layout.dims_of(root.shape), handles, mesh))
 
 
-def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | None:
-    """Return the view of *mesh* as a part of *root*, or None where it is none."""
+def _as_submesh(
+    mesh: DeviceMesh, root: Root, torch_root: DeviceMesh, *, is_apart: bool = False
+) -> View | None:
+    """Return the view of *mesh* as a part of *root*, or None where it is none.
+
+    Where it *is_apart*, its ranks and groups alone say so.
+    """
     shape, ranks = shape_and_ranks(mesh)
     positions = root.positions_of(ranks)
     layouts = None if positions is None else _layout.derive(positions, shape)
@@ -114,35 +141,49 @@ def _as_submesh(mesh: DeviceMesh, root: Root, torch_root: DeviceMesh) -> View | 
     first = _layout.start_of(axes, positions[0])
     if _layout.complement(axes, root.size) is None or first != positions[0]:
         return None
-    if not links.is_part(mesh, root, torch_root):
+    if not is_apart and not links.is_part(mesh, root, torch_root):
         return None
     handles = _eras.primitives().group_handles(mesh) or []
+    if is_apart:
+        handles = handles or _named_handles(mesh, root)
     names = mesh.mesh_dim_names or (None,) * len(layouts)
     if root.is_member and root.position not in positions:
         dims = tuple(map(Dim, names, layouts, [None] * len(layouts)))
         return View(root, dims, torch_root, elsewhere=positions[0])
-    dims = tuple(map(Dim, names, layouts, _groups(root, layouts, handles, mesh)))
-    return View(root, dims, torch_root)
+    groups = _groups(root, layouts, handles, mesh, is_apart=is_apart)
+    return View(root, tuple(map(Dim, names, layouts, groups)), torch_root)
 
 
 def _groups(
-    root: Root, layouts: tuple[Axes, ...], handles: list[Handle], mesh: DeviceMesh
+    root: Root,
+    layouts: tuple[Axes, ...],
+    handles: list[Handle],
+    mesh: DeviceMesh,
+    *,
+    is_apart: bool = False,
 ) -> list[Group | None]:
     if not root.is_member or len(handles) != len(layouts):
         return [None] * len(layouts)
-    return [adopt_group(root, *pair, mesh) for pair in zip(layouts, handles, strict=True)]
+    return [
+        adopt_group(root, axes, handle, mesh, is_apart=is_apart)
+        for axes, handle in zip(layouts, handles, strict=True)
+    ]
+
+
+def _named_handles(mesh: DeviceMesh, root: Root) -> list[Handle]:
+    """Return the groups that somebody named on *mesh* as torch does from 2.8 on, for any torch."""
+    names: list[str] = vars(mesh).get("_dim_group_names") or []
+    groups = [group_named(name) for name in names]
+    return [
+        _eras.primitives().handle_for(root.mesh, group) for group in groups if group is not None
+    ]
 
 
 def covered_dims(root: Root, group: ProcessGroup) -> tuple[Dim, ...]:
     """Return the dims of the root whose ranks together are those of *group*."""
     ranks = sorted(dist.get_process_group_ranks(group))
     where = {rank: position for position, rank in enumerate(root.rank_map)}
-    positions = [where[rank] for rank in ranks if rank in where]
-    covered = tuple(
-        dim
-        for dim in root.dims
-        if len({_layout.coordinate(dim.axes, position) for position in positions}) > 1
-    )
+    covered = dims_along(root, [where[rank] for rank in ranks if rank in where])
     axes = _layout.join(dim.axes for dim in covered)
     start = _layout.start_of(axes, root.position)
     expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
@@ -153,6 +194,15 @@ def covered_dims(root: Root, group: ProcessGroup) -> tuple[Dim, ...]:
             f"group over whole mesh dims"
         )
     return covered
+
+
+def dims_along(root: Root, positions: Sequence[int]) -> tuple[Dim, ...]:
+    """Return the dims of the root along which these positions differ."""
+    return tuple(
+        dim
+        for dim in root.dims
+        if len({_layout.coordinate(dim.axes, position) for position in positions}) > 1
+    )
 
 
 def are_living_groups(groups: list[Any]) -> bool:

@@ -69,10 +69,10 @@ def from_group(*args: Any, **options: Any) -> DeviceMesh:
 
 def flattened_names(mesh: DeviceMesh) -> tuple[str, ...]:
     """Return the flattened names in torch's own registry of a root."""
-    registry = getattr(mesh, "_flatten_mapping", None)
-    if registry is None:
-        registry = getattr(tables(), "root_to_flatten_mapping", {}).get(mesh, {})
-    return tuple(registry)
+    if hasattr(mesh, "_get_root_mesh"):
+        return tuple(getattr(mesh, "_flatten_mapping", {}))
+    # Up to 2.9 an attribute of that name is not torch's.
+    return tuple(getattr(tables(), "root_to_flatten_mapping", {}).get(mesh, {}))
 
 
 def dtensor() -> Any:
