@@ -41,6 +41,8 @@ from meshcompat._builders.sizes import degree as _degree
 from meshcompat._builders.sizes import infer_dp_size as _infer_dp_size
 from meshcompat._builders.sizes import minutes as _minutes
 from meshcompat._builders.sizes import require_size_one as _require_size_one
+from meshcompat._eras import doubles
+from meshcompat._eras.compiled import constant_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._mesh.links import recall
 from meshcompat._reshape import unflatten as _unflatten
@@ -79,6 +81,7 @@ DistributedStrategyConfig = FSDP2Config | MegatronFSDPConfig | DDPConfig
 """The strategies, as the framework's own module has them among its names."""
 
 
+@constant_when_compiled
 def get_flat_mesh(device_mesh: DeviceMesh, name: str) -> DeviceMesh:
     """Return the 1-D mesh of one mesh dim: `meshcompat.get_flat_mesh`.
 
@@ -92,14 +95,15 @@ def get_flat_mesh(device_mesh: DeviceMesh, name: str) -> DeviceMesh:
     known = recall(device_mesh, key) if isinstance(key, str) else None
     if known is not None:
         return known
-    if framework.is_double(device_mesh):
-        double: DeviceMesh = framework.flat_of_double(device_mesh, name)
+    if doubles.is_double(device_mesh):
+        double: DeviceMesh = doubles.flat_of_double(device_mesh, name)
         return double
     framework.take_up(device_mesh)
     with _key_errors():
         return _select.get_flat_mesh(device_mesh, name)
 
 
+@constant_when_compiled
 def get_submesh(device_mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
     """Return the mesh of several mesh dims, native or flattened: `meshcompat.get_submesh`.
 
@@ -112,15 +116,16 @@ def get_submesh(device_mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMe
     known = recall(device_mesh, names)
     if known is not None:
         return known
-    if framework.is_double(device_mesh):
+    if doubles.is_double(device_mesh):
         asked = (names,) if isinstance(names, str) else tuple(names)
-        double: DeviceMesh = framework.part_of_double(device_mesh, asked)
+        double: DeviceMesh = doubles.part_of_double(device_mesh, asked)
         return double
     framework.take_up(device_mesh)
     with _key_errors():
         return _select.get_submesh(device_mesh, names)
 
 
+@constant_when_compiled
 def get_fsdp_dp_mesh(
     device_mesh: DeviceMesh,
     dp_replicate_name: str = "dp_replicate",
@@ -136,8 +141,8 @@ def get_fsdp_dp_mesh(
     Collective:
         No, and no process group is made.
     """
-    if framework.is_double(device_mesh):
-        names = framework.fsdp_names_of_double(device_mesh, dp_replicate_name, dp_shard_cp_name)
+    if doubles.is_double(device_mesh):
+        names = doubles.fsdp_names_of_double(device_mesh, dp_replicate_name, dp_shard_cp_name)
         return get_submesh(device_mesh, names)
     framework.take_up(device_mesh)
     with _key_errors():
