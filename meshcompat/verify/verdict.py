@@ -19,7 +19,8 @@ class Failure:
     """One thing that went wrong.
 
     Attributes:
-        kind: ``wrong``, ``missing``, ``died``, ``silent``, ``error``, ``stuck`` or ``store``.
+        kind: ``wrong``, ``missing``, ``died``, ``silent``, ``error``, ``stuck``, ``store`` or
+            ``rendezvous``.
         ranks: The ranks that it happened to.
         row: The mesh dim on which it happened, or None before the first all-reduce.
         group: The ranks that should have met there.
@@ -69,7 +70,9 @@ def _missing(roll: Roll, bound: str) -> list[Failure]:
         return []
     message = (
         f"{ranks_named(missing)} never came {bound}; look whether the process runs there and "
-        f"reaches rank 0, or raise --timeout if importing torch takes that long"
+        f"reaches rank 0, or raise --timeout if importing torch takes that long; "
+        f"{len(roll.members) - len(missing)} of {len(roll.members)} ranks came: if no more were "
+        f"started, the number of ranks (WORLD_SIZE) is wrong"
     )
     return [Failure("missing", missing, None, (), message)]
 

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from meshcompat._rank_processes.stores import PrefixStore, open_store
 from meshcompat._rank_processes.words import one_line
 from meshcompat.verify import checks
 from meshcompat.verify.launched.board import Board
+from meshcompat.verify.launched.rendezvous import (
+    RendezvousError,
+    check_place,
+    connect,
+    open_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +77,7 @@ class Rank:
         self.reduce = reduce
         self.was_told_to_stop = False
         self.store_error: str | None = None
+        self.rendezvous_error: str | None = None
         self.step = 0
         self.is_ok = False
         self._heard = time.monotonic()
@@ -106,8 +112,11 @@ class Rank:
     def _watch(self, say: Callable[[Roll], bool], watch: Callable[[int, int], None]) -> None:
         try:
             is_server = self.place.rank == 0 and not self.place.has_store
-            board = Board(self._connect(is_server=is_server), self.place.rank)
-            store = self._connect(is_server=False)
+            meet = open_server if is_server else connect
+            watched = meet(self.place, self.timeout)
+            check_place(self.place, watched)
+            board = Board(watched, self.place.rank)
+            store = connect(self.place, self.timeout)
             threading.Thread(target=self._work, args=(store,), daemon=True).start()
             is_through = self._follow(board, watch)
             is_speaker = self._is_speaker(board, is_through=is_through)
@@ -119,6 +128,8 @@ class Rank:
             if is_through:
                 dist.destroy_process_group()
             self._leave(board)
+        except RendezvousError as error:
+            self.rendezvous_error = str(error)
         except Exception as error:  # noqa: BLE001  (without a store nobody can be asked)
             self.store_error = one_line(error)
 
@@ -129,11 +140,6 @@ class Rank:
             self.place.rank, self.place.world_size, self.device, store, self.timeout, self._ready
         )
         self._untold.append(checks.run(self.plan, world, follower, self.reduce))
-
-    def _connect(self, *, is_server: bool) -> Store:
-        place = self.place
-        store = open_store(place.host, place.port, is_server=is_server, timeout=self.timeout)
-        return PrefixStore(f"meshcompat/verify/{place.attempt}", store)
 
     def _follow(self, board: Board, watch: Callable[[int, int], None]) -> bool:
         """Watch until all ranks are through, or will not be; return whether they are."""

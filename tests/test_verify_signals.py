@@ -1,0 +1,88 @@
+"""The command is interrupted or ended: it says one word, and leaves no process and no file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
+
+
+def environment_of(folder):
+    try:
+        return (folder / "environ").read_bytes()
+    except OSError:  # it has ended, or is somebody else's
+        return b""
+
+
+class Command:
+    """`meshcompat verify` as a shell starts it, in a process group of its own."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "meshcompat", "verify", *arguments],
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.told = ""
+
+    def wait_for(self, words):
+        while words not in self.told:
+            line = self.process.stderr.readline()
+            assert line, self.told
+            self.told += line
+
+    def end(self):
+        """Return the exit code, and all that it told."""
+        output, told = self.process.communicate(timeout=60)
+        return self.process.returncode, output, self.told + told
+
+    def left_over(self):
+        """Return the processes of the command that are there, once they had time to go."""
+        deadline = time.monotonic() + 10
+        while self._processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self._processes()
+
+    def _processes(self):
+        mark = f"TMPDIR={self.folder}".encode()
+        return [
+            folder.name
+            for folder in Path("/proc").glob("[0-9]*")
+            if mark in environment_of(folder).split(b"\0")
+        ]
+
+
+@pytest.mark.parametrize("moment", ["importing torch", "joining the default process group"])
+def test_an_interrupt_is_one_word(tmp_path, moment):
+    command = Command(tmp_path, "-n", "16")
+    command.wait_for(moment)
+    os.killpg(command.process.pid, signal.SIGINT)
+    code, output, told = command.end()
+    assert (code, output) == (130, "")
+    assert told.splitlines()[-1] == "interrupted"
+    assert all(line.startswith("meshcompat verify: ") for line in told.splitlines()[:-1])
+    assert command.left_over() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", ["importing torch", "joining the default process group"])
+def test_an_ended_command_leaves_nothing(tmp_path, moment, number):
+    command = Command(tmp_path, "-n", "16")
+    command.wait_for(moment)
+    command.process.send_signal(number)
+    code, output, told = command.end()
+    assert code == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert output == ""
+    assert "Traceback" not in told
+    assert command.left_over() == []
+    assert list(tmp_path.iterdir()) == []
