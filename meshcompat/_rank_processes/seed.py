@@ -54,6 +54,7 @@ class Seed:
         """
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
         self._asking = threading.Lock()
+        self._asked = 0
         ours, theirs = socket.socketpair()
         with theirs:
             command = _START.format(path=sys.path, handle=theirs.fileno())
@@ -88,7 +89,7 @@ class Seed:
         pairs = [socket.socketpair() for _ in tasks]
         try:
             with self._asking:
-                self._send(("fork", target, list(tasks), folder))
+                self._send("fork", target, list(tasks), folder)
                 # A message takes 253 descriptors at most.
                 for start in range(0, len(pairs), 200):
                     handles = [theirs.fileno() for _, theirs in pairs[start : start + 200]]
@@ -137,18 +138,22 @@ class Seed:
 
     def _ask(self, request: str, *values: object) -> Any:
         with self._asking:
-            self._send((request, *values))
+            self._send(request, *values)
             return self._answer()
 
-    def _send(self, message: tuple[object, ...]) -> None:
+    def _send(self, request: str, *values: object) -> None:
+        self._asked += 1
         try:
-            self._connection.send(message)
+            self._connection.send((self._asked, request, *values))
         except OSError as error:
             raise self._lost() from error
 
     def _answer(self) -> Any:
         try:
-            succeeded, answer = self._connection.recv()
+            number, succeeded, answer = self._connection.recv()
+            # Ctrl-C may have kept the caller from hearing what it had asked before.
+            while number != self._asked:
+                number, succeeded, answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._lost() from error
         if not succeeded:
@@ -253,13 +258,13 @@ def seed_main(handle: int) -> NoReturn:
     nursery.preload(_PRELOADED)
     while True:
         try:
-            request, *values = connection.recv()
+            number, request, *values = connection.recv()
         except (EOFError, OSError):
             nursery.end()
         try:
-            answer = (True, getattr(nursery, request)(*values))
+            answer = (number, True, getattr(nursery, request)(*values))
         except Exception:  # noqa: BLE001  (told to the caller)
-            answer = (False, traceback.format_exc())
+            answer = (number, False, traceback.format_exc())
         # The caller may have gone while it waited for the answer.
         with contextlib.suppress(OSError):
             connection.send(answer)
