@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "audit": "find where source depends on one release of torch's meshes, and say what to write instead",
     "verify": "try every process group of a training job's meshes, before the job",
+    "plan": "the meshes of a job on paper: ranks, nodes, groups, what to look out for",
     "api": "on which torch releases a name of DeviceMesh exists, and what to write instead",
     "matrix": "the releases of torch to test a library with, for its own CI",
 }

@@ -9,6 +9,8 @@ from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshcompat._layout import Axes
 
 
@@ -46,3 +48,31 @@ def split_axes(name: str | None, axes: Axes, sizes: tuple[int, ...]) -> tuple[Ax
             f"sizes {tuple(part for part, _ in axes)}; give sizes that keep these apart"
         )
     return parts
+
+
+def unknown_dim_text(
+    name: object,
+    names: Sequence[str],
+    *,
+    flattened: Sequence[str] = (),
+    root: Sequence[str | None] | None = None,
+) -> str:
+    """Word that *name* is no mesh dim of a mesh, and which ones are.
+
+    Args:
+        name: What was asked for.
+        names: Mesh dims of the mesh.
+        flattened: Flattened mesh dims of its root.
+        root: Mesh dims of its root, where it is another mesh.
+    """
+    parts = [f"the mesh has {tuple(names)}"]
+    if flattened:
+        parts.append(f"its root has flattened {tuple(flattened)}")
+    if root is not None:
+        parts.append(f"its root has {tuple(root)}")
+    if not names:
+        parts = ["the mesh has no names; give mesh_dim_names to meshcompat.init_device_mesh"]
+    return (
+        f"unknown mesh dim {name!r}: {'; '.join(parts)}; ask for one of these, or make it with "
+        f"meshcompat.flatten first"
+    )

@@ -83,7 +83,7 @@ def test_every_command_works_without_torch_installed(tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    for words in (["--help"], ["api", "_flatten"]):
+    for words in (["--help"], ["api", "_flatten"], ["plan", "--world-size", "8"]):
         command = [sys.executable, "-c", code, *words]
         ended = subprocess.run(
             command, check=False, capture_output=True, text=True, env=environment

@@ -256,6 +256,24 @@ def test_the_example_of_a_drawing_prints_what_it_says():
     assert doctest.DocTestRunner().run(example, out=told.write).failed == 0, told.getvalue()
 
 
+@once
+class TestDocumentation:
+    DOCS = Path(__file__).parent.parent / "docs"
+
+    def test_shows_what_is_printed(self, capsys):
+        text = self.DOCS.joinpath("show.md").read_text(encoding="utf-8")
+        code, shown = re.search(
+            r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL
+        ).groups()
+        exec(code, {})  # noqa: S102  (it is our own page)
+        assert capsys.readouterr().out == shown
+
+    def test_has_the_picture_that_is_drawn(self):
+        drawing = mc.show(layout_of((2, 4, 4)), nodes=4, rank=5)
+        picture = self.DOCS.joinpath("show", "mesh.svg").read_text(encoding="utf-8")
+        assert drawing.svg() == picture
+
+
 class TestMeshes:
     def test_show_the_groups_that_they_have(self):
         with fake_world(16, rank=6):

@@ -12,7 +12,7 @@ from meshcompat._errors import MeshLayoutError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from meshcompat._drawing.picture import Picture
 
@@ -64,7 +64,7 @@ class Drawing:
         Raises:
             MeshLayoutError: The suffix is none of ``.svg``, ``.html``, ``.htm`` and ``.txt``.
         """
-        makers = {
+        makers: dict[str, Callable[[], str]] = {
             ".svg": self.svg,
             ".html": self.html,
             ".htm": self.html,

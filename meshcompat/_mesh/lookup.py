@@ -9,6 +9,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
+from meshcompat._fitting import unknown_dim_text
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import lock, remembered
@@ -109,16 +110,11 @@ def get_dim(view: View, name: object) -> Dim:
 def unknown_message(view: View, name: object) -> str:
     """Word that *name* is no mesh dim here, and which ones are."""
     root = view.root
-    parts = [f"the mesh has {view.names}"]
-    if root.flattened:
-        parts.append(f"its root has flattened {tuple(root.flattened)}")
-    if root.dims != view.dims:
-        parts.append(f"its root has {tuple(dim.name for dim in root.dims)}")
-    if not view.names:
-        parts = ["the mesh has no names; give mesh_dim_names to meshcompat.init_device_mesh"]
-    return (
-        f"unknown mesh dim {name!r}: {'; '.join(parts)}; ask for one of these, or make it with "
-        f"meshcompat.flatten first"
+    return unknown_dim_text(
+        name,
+        view.names,
+        flattened=tuple(root.flattened),
+        root=None if root.dims == view.dims else [dim.name for dim in root.dims],
     )
 
 

@@ -1,0 +1,1 @@
+"""``meshcompat plan``: the meshes of a job on paper, without torch, processes or GPUs."""
