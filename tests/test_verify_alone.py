@@ -2,6 +2,8 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -59,6 +61,17 @@ def test_verify_is_right_on_eight_ranks(capfd):
     assert all(row["state"] == "ok" for row in document["rows"])
     assert document["groups_made"] == {"on_each_rank": 7, "over_all_ranks": 30}
     assert captured.err == ""
+
+
+def test_verify_imports_torch_in_its_ranks_only():
+    code = (
+        "import sys\nfrom meshcompat.__main__ import main\n"
+        "sys.exit(main(['verify', '-n', '1', '--json']) or 'torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
+        == 0
+    )
 
 
 @pytest.mark.processes

@@ -132,7 +132,7 @@ def _identity(world: World, waited: float) -> Identity:
     nccl = None
     if world.device.type == "cuda":
         nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
-    return Identity(socket.gethostname(), str(world.device), torch.__version__, nccl, waited)
+    return Identity(socket.gethostname(), str(world.device), str(torch.__version__), nccl, waited)
 
 
 def _found(row: Row, meshes: dict[str, DeviceMesh]) -> tuple[DeviceMesh, ProcessGroup]:
