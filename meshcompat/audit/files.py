@@ -40,7 +40,7 @@ def find(given: Path, exclude: Sequence[str], *, base: str = "") -> Iterator[Fou
     """Yield the Python files, and what tells of projects, in a file, folder, wheel or sdist."""
     if given.is_dir():
         yield from _in_folder(given, exclude, base)
-    elif zipfile.is_zipfile(given) and given.suffix in {".whl", ".zip"}:
+    elif given.suffix in {".whl", ".zip"}:
         yield from _in_zip(given, exclude)
     elif given.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")):
         yield from _in_tar(given, exclude)

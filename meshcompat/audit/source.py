@@ -122,6 +122,19 @@ class Source:
         return len(text.encode()[:offset].decode(errors="replace")) + 1
 
 
+def is_text(content: bytes) -> bool:
+    """Whether a file is UTF-8 and no binary, found out without keeping the text."""
+    if b"\0" in content:
+        return False
+    if content.isascii():
+        return True
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode(content: bytes) -> str:
     """Return the text of a source file.
 

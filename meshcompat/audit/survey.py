@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshcompat.audit.projects import Project, group, is_candidate, source_of, tells_of_torch
 from meshcompat.audit.reading.reader import Reader
 from meshcompat.audit.reading.registry import Registry
-from meshcompat.audit.source import FIRST, Source, Span, UnreadableError, decode, parse
+from meshcompat.audit.source import FIRST, Source, Span, UnreadableError, decode, is_text, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,7 +90,7 @@ def _parse_candidates(
             continue
         seen.add(one.path)
         result.files += 1
-        if not is_candidate(one.content, also_low=also_low):
+        if not is_candidate(one.content, also_low=also_low) and is_text(one.content):
             continue
         source = _parsed(one, project, module, result)
         if source is not None:

@@ -47,6 +47,10 @@ class Kind(enum.Enum):
     FUNCTION = enum.auto()
     """A function of the project; `data` is its record."""
 
+    __hash__ = (
+        object.__hash__
+    )  # Enum's own hashes the name each time, and kinds are looked up for each expression
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -140,6 +144,7 @@ def per_release(values: dict[str, Any]) -> Value:
     if (
         not unknown
         and isinstance(first, (int, str))
+        and not isinstance(first, bool)
         and len({(type(value), str(value)) for value in values.values()}) == 1
     ):
         return constant(first)
@@ -191,9 +196,9 @@ RANK = {
     Kind.MESH: 6,
     Kind.FUNCTION: 5,
     Kind.OBJECT: 5,
-    Kind.INSTANCE: 4,
-    Kind.CONTAINER: 3,
-    Kind.SEQUENCE: 3,
+    Kind.INSTANCE: 3,
+    Kind.CONTAINER: 4,
+    Kind.SEQUENCE: 4,
     Kind.CONCRETE: 1,
     Kind.UNKNOWN: 2,
 }

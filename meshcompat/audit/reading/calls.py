@@ -55,6 +55,8 @@ _PURE: dict[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
 }
+_LONGEST = 100
+"""Characters of an argument of a method that is computed."""
 _PURE_METHODS = {
     "split", "rsplit", "partition", "rpartition", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace",
     "lower", "removesuffix", "removeprefix", "isdigit", "isdecimal", "find", "count", "index", "splitlines",
@@ -96,11 +98,10 @@ class Calls(Slices):
         return self.with_hint(self.called(function, node, arguments, keywords), node)
 
     def _callee(self, node: ast.expr) -> Value:
-        escaped = None
+        self.is_callee = True
         found = self.value(node)
         if found.kind is Kind.FUNCTION:
-            escaped = found.data
-            escaped.calls |= self.live
+            found.data.calls |= self.live
         return found
 
     def called(
@@ -165,6 +166,8 @@ class Calls(Slices):
             return self._constructed(path, arguments, keywords)
         if last in _MOCKS:
             return instance("unittest.mock.Mock")
+        if path.startswith("operator.") and last in version_words.OPERATORS:
+            return compute(version_words.OPERATORS[last], *arguments)
         if path == "inspect.signature" and arguments:
             return Value(Kind.INSTANCE, "inspect.Signature", _signed(arguments[0]))
         if path == "functools.partial" and arguments and arguments[0].kind is Kind.OBJECT:
@@ -225,7 +228,7 @@ class Calls(Slices):
                     Kind.CONTAINER, data=Value(Kind.SEQUENCE, data=(UNKNOWN, receiver.data))
                 )
             return receiver if name in {"values", "copy"} else UNKNOWN
-        if name not in _PURE_METHODS:
+        if name not in _PURE_METHODS or any(len(str(one.constant)) > _LONGEST for one in arguments):
             return UNKNOWN
         method: Callable[..., Any] = lambda value, *given: getattr(value, name)(*given)  # noqa: E731
         return compute(method, receiver, *arguments)

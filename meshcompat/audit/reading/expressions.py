@@ -32,7 +32,7 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod, ast.Div: operator.truediv,
+    ast.Div: operator.truediv,
 }  # fmt: skip
 LARGEST = 10_000
 """Constants longer than this are not computed."""
@@ -43,6 +43,8 @@ class Expressions(Targets):
 
     def value(self, node: ast.expr) -> Value:
         """Read an expression and return what is known of its value."""
+        if self.is_callee and not isinstance(node, (ast.Name, ast.Attribute)):
+            self.is_callee = False
         method = getattr(self, f"_{type(node).__name__}", None)
         if method is None:
             self.parts(node)
@@ -64,18 +66,23 @@ class Expressions(Targets):
         return constant(node.value)
 
     def _Name(self, node: ast.Name) -> Value:
+        is_callee, self.is_callee = self.is_callee, False
         found = self.bound(node.id)
         if found is None:
             return self.with_hint(version_words.by_name(node.id), node)
         if found.kind is Kind.OBJECT and not found.name.startswith(("builtins.", "torch.")):
             found = self.followed(found, node.id)
-        if found.kind is Kind.FUNCTION:
-            found.data.escapes = True
+        self._note_escape(found, is_callee=is_callee)
         is_made_here = found.kind is Kind.MESH and any(
             node.id in layer for layer in self.layers[self.outer :]
         )
         keeps = self.trusts_constants or is_made_here
         return self.with_hint(found if keeps else loosened(found), node)
+
+    def _note_escape(self, found: Value, *, is_callee: bool) -> None:
+        """Note that a function of the project is used otherwise than by a call, so that anyone may call it."""
+        if found.kind is Kind.FUNCTION and not is_callee:
+            found.data.escapes = True
 
     def followed(self, found: Value, spelled: str) -> Value:
         """Return what an imported name leads to; where its code is not in sight, what its name says."""
@@ -91,12 +98,14 @@ class Expressions(Targets):
         return target
 
     def _Attribute(self, node: ast.Attribute) -> Value:
+        is_callee, self.is_callee = self.is_callee, False
         receiver = self.value(node.value)
         if isinstance(node.value, ast.Name) and receiver.kind in {Kind.INSTANCE, Kind.UNKNOWN}:
             kept = self.kept(f"{node.value.id}.{node.attr}")
             if kept is not None:
                 return self.with_hint(kept, node)
         found = self.attribute(receiver, node.attr, node, self.source.attribute_span(node))
+        self._note_escape(found, is_callee=is_callee)
         return self.with_hint(loosened(found), node)
 
     def _Tuple(self, node: ast.Tuple | ast.List | ast.Set) -> Value:

@@ -59,7 +59,7 @@ class Imports(Members):
                         within=missing,
                     )
                 truthy = torch_names.on(known)
-            value = named(f"{module}.{alias.name}") if module else UNKNOWN
+            value = named(f"{module}.{alias.name}" if module else alias.name)
             if truthy != ALL and self.frames:
                 value = Value(value.kind, value.name, None, truthy, NONE)
             self.bind(alias.asname or alias.name, value)
@@ -78,7 +78,9 @@ class Imports(Members):
             return
         missing = (ALL if within is None else within) - torch_names.on(known)
         before = self.live
-        caught = self.fail("ImportError", missing)
+        caught = self.fail(
+            "ModuleNotFoundError" if known.kind == "module" else "ImportError", missing
+        )
         live = before if within is None else before & within
         self.emit(Role.IMPORT, owner, name, span, node, UNKNOWN, known=known, is_caught=caught, live=live,
                   confidence=Confidence.HIGH)  # fmt: skip

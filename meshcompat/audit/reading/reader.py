@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.reading import version_words
@@ -179,7 +180,11 @@ class Reader(Statements):
         for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
             said = self.annotated(argument.annotation)
             passed = function.parameters.get(argument.arg, UNKNOWN)
-            found[argument.arg] = loosened(said if said.is_known else passed)
+            value = loosened(said if said.is_known else passed)
+            if value.kind is Kind.MESH and not value.data.identity:
+                identified = replace(value.data, identity=f"{function.name}.{argument.arg}")
+                value = replace(value, data=identified)
+            found[argument.arg] = value
         for rest in (arguments.vararg, arguments.kwarg):
             if rest is not None:
                 said = self.annotated(rest.annotation)

@@ -46,6 +46,8 @@ class Scope:
     trusts_constants = False
     """Whether names hold the constants of one call, so that they decide which way it goes."""
 
+    is_callee = False
+    """Whether the expression that is read next is what a call calls."""
     outer = 1
     """How many layers are of the module and of functions around this one."""
 

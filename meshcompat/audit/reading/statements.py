@@ -153,7 +153,12 @@ class Statements(Handlers):
         self.merge([*ways, ({}, live, True)])
 
     def _case(self, case: ast.match_case) -> Callable[[], None]:
-        return lambda: self.body(case.body)
+        def read() -> None:
+            if case.guard is not None:
+                self.live &= self.value(case.guard).truthy
+            self.body(case.body)
+
+        return read
 
     def _Global(self, node: ast.Global) -> None:
         self.globals_here.update(node.names)

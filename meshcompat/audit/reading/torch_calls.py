@@ -34,7 +34,7 @@ class TorchCalls(Asking):
         arguments: list[Value],
         keywords: dict[str, Value],
     ) -> Value:
-        self._keywords(path, node)
+        self._keywords(path.removesuffix(".__init__"), node)
         if path == torch_names.INIT:
             return mesh(
                 Confidence.HIGH,

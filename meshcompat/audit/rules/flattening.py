@@ -123,10 +123,9 @@ class TakenName(Rule):
                 replacement=_INSTEAD,
             )
             return
-        first = next(
-            (other for other in facts.flattened.get(name, ()) if _clashes(other, site)), None
-        )
-        if first is not None:
+        before = [other for other in facts.flattened.get(name, ()) if _comes_before(other, site)]
+        first = min(before, key=lambda other: other.span, default=None)
+        if first is not None and _facts(first).dims not in {None, mesh.dims}:
             fails, wrong = site.live & since("2.10"), site.live & since("2.5", "2.9")
             words = f"flattens ({', '.join(mesh.dims)}) to {name!r}, which line {first.span.line} gave to other dims"
             yield self.finding(
@@ -139,14 +138,13 @@ class TakenName(Rule):
             )
 
 
-def _clashes(first: Site, second: Site) -> bool:
+def _comes_before(first: Site, second: Site) -> bool:
+    """Whether one run of a function can reach both, on the same mesh, and this one first."""
     one, two = _facts(first), _facts(second)
     return (
         first.source is second.source
         and first.function == second.function
         and first.span < second.span
-        and one.dims is not None
-        and one.dims != two.dims
         and one.identity == two.identity
         and bool(one.identity)
         and not are_exclusive(first, second)

@@ -232,7 +232,7 @@ class SeveralNames(Rule):
             site.role is not Role.LOOKUP
             or len(site.names) < 2
             or is_out_of_order(site)
-            or _is_own(site)
+            or (_is_own(site) and _facts(site).is_submesh)
         ):
             return
         if any(is_joined(name, site, facts) for name in site.names):
