@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from meshcompat import _agreement, _eras, _layout, _making, _release
-from meshcompat._eras import process_groups
+from meshcompat._eras import counting, process_groups
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._mesh.memory import Group
 
@@ -109,12 +109,14 @@ def _make(
     """Make a group of every coset, in one order on all ranks; in time where they compared."""
     ordered = _layout.outermost_first(axes)
     new: dict[str, Any] = {"made_with": made_with, "description": f"mesh_{name}"}
-    make: Callable[[Iterable[list[int]]], ProcessGroup | None]
+    make: Callable[[Iterable[Any]], ProcessGroup | None]
+    partition: Iterable[Any] = root.partition(ordered)
     if process_groups.splits_world(made_with):
         make = functools.partial(process_groups.split_world, **new)
     else:
         make = functools.partial(process_groups.new_groups, **new, keep_order=root.keeps_order)
-    partition = root.partition(ordered)
+        can_count = counting.can_count(made_with)
+        partition = root.own_parts(ordered) if can_count else ((0, part) for part in partition)
     if is_compared:
         timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
         mine = _making.in_time(make, partition, timeout)

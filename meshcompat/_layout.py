@@ -150,6 +150,20 @@ def cosets(axes: Axes, total: int) -> Iterator[list[int]]:
         yield [start + step for step in steps]
 
 
+def coset_at(axes: Axes, total: int, number: int) -> list[int]:
+    """Return the positions of one group of a mesh dim, as `cosets` numbers them from 0 on."""
+    start = 0
+    for size, stride in reversed(complement(axes, total) or ()):
+        start += number % size * stride
+        number //= size
+    return [start + step for step in offsets(axes)]
+
+
+def coset_number(axes: Axes, total: int, position: int) -> int:
+    """Return which of `cosets`, from 0 on, ``position`` is in."""
+    return coordinate(complement(axes, total) or (), start_of(axes, position))
+
+
 def start_of(axes: Iterable[Axis], position: int) -> int:
     """Return the first position of the coset that ``position`` is in."""
     return position - sum(position // stride % size * stride for size, stride in axes)

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.constants import default_pg_timeout
 
+from meshcompat._eras import counting
 from meshcompat._eras.rank_tensors import plain_torch
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def group_named(name: str) -> ProcessGroup | None:
 
 @plain_torch()
 def new_groups(
-    partition: Iterable[list[int]],
+    parts: Iterable[tuple[int, list[int]]],
     made_with: GroupOptions,
     *,
     description: str,
@@ -61,8 +62,12 @@ def new_groups(
 ) -> ProcessGroup | None:
     """Make a group of every part, and return this rank's; None outside the partition.
 
-    What a call costs on a rank that is not in the group is nearly all of what a large mesh costs,
-    so nothing is asked or copied here for each of them.
+    Args:
+        parts: For each group that torch is asked for its ranks, and how many groups to count before
+            it instead: see `meshcompat._eras.counting`.
+        made_with: Backend, options and timeout.
+        description: What torch calls the group in its logs.
+        keep_order: Whether the group keeps the order of its ranks.
     """
     same: dict[str, Any] = {
         "backend": made_with.backend,
@@ -74,7 +79,8 @@ def new_groups(
     if keep_order:
         same["sort_ranks"] = False
     mine = None
-    for ranks in partition:
+    for skipped, ranks in parts:
+        counting.count(skipped)
         group = dist.new_group(ranks, **same)
         if group != dist.GroupMember.NON_GROUP_MEMBER:
             mine = group

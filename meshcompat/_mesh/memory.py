@@ -180,6 +180,19 @@ class Root:
         cosets = _layout.cosets(axes, self.size)
         return cosets if self.is_range else map(self.ranks_at, cosets)
 
+    def own_parts(self, axes: Axes) -> Iterator[tuple[int, list[int]]]:
+        """Yield what this rank asks torch for of `partition`, and how many groups it counts before.
+
+        These are its own group and the last one that it is not in: see `meshcompat._eras.counting`.
+        """
+        count = self.size // _layout.size_of(axes)
+        own = _layout.coset_number(axes, self.size, self.position) if self.is_member else -1
+        last = count - 1 if own != count - 1 else count - 2
+        before = -1
+        for number in sorted({own, last} - {-1}):
+            yield number - before - 1, self.ranks_at(_layout.coset_at(axes, self.size, number))
+            before = number
+
     def positions_of(self, ranks: Sequence[int]) -> list[int] | None:
         """Return where global ranks stand, or None where one is not in the root."""
         if self.is_range:
