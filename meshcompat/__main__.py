@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": "the meshes of a job on paper: ranks, nodes, groups, what to look out for",
     "api": "on which torch releases a name of DeviceMesh exists, and what to write instead",
     "matrix": "the releases of torch to test a library with, for its own CI",
+    "doctor": "what a bug report needs, and what this torch's own DeviceMesh does wrong",
 }
 """Every sub-command, and what it is for in one line."""
 

@@ -90,7 +90,7 @@ def era() -> Era:
     """Return the era of the torch that is installed, and warn once where it is untested."""
     version = _release.installed_torch()
     _release.require_floor(version)
-    found = _by_capability()
+    found = detected()
     if found is None:
         tested = ".".join(map(str, _release.NEWEST_TESTED))
         raise UnsupportedTorchError(
@@ -101,7 +101,8 @@ def era() -> Era:
     return found
 
 
-def _by_capability() -> Era | None:
+def detected() -> Era | None:
+    """Return the newest era whose capability this torch has; it neither refuses nor warns."""
     for known in reversed(ERAS):
         owner, name = known.capability
         if hasattr(getattr(device_mesh, owner, None), name):
