@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from tests.support.consumer_report import ConsumerReport
 from tests.support.figures import PROPERTY, Figures
 
 TESTS = Path(__file__).parent
+PLUGIN = "meshcompat._pytest_plugin"
+
+# Where meshcompat is installed, pytest has found the plugin of the kit by itself.
+_found = {entry.value for entry in importlib.metadata.entry_points(group="pytest11")}
+pytest_plugins = [] if PLUGIN in _found else [PLUGIN]
 
 
 def pytest_report_header() -> str:

@@ -1,4 +1,4 @@
-"""Test kit for code that works with device meshes and process groups.
+"""Test kit for code that works with device meshes and process groups: docs/testing.md.
 
 Two kinds of worlds, one way to write a case, ``fn(*args, **kwargs)``, that runs in both:
 
@@ -7,14 +7,15 @@ Two kinds of worlds, one way to write a case, ``fn(*args, **kwargs)``, that runs
 * :class:`GlooPool`: real processes with working collectives. For sums, hangs, and everything
   that ranks do to each other.
 
-:func:`recorded_groups` tells which process groups were asked for, in either.
+:func:`recorded_groups` tells which process groups were asked for, in either; :func:`assert_mesh`
+compares a mesh with plain lists; :func:`reset` forgets what code under test has left behind.
 
-A suite usually keeps one pool for the whole run::
+pytest has both as fixtures, ``mesh_world`` and ``gloo_ranks``, wherever meshcompat is installed::
 
-    @pytest.fixture(scope="session")
-    def pool():
-        with GlooPool(world_size=8) as pool:
-            yield pool
+    @pytest.mark.mesh_world(8, rank=3)
+    def test_ranks_of_a_mesh(mesh_world):
+        mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        assert_mesh(mesh, groups={"dp": [3, 7], "tp": [0, 1, 2, 3]})
 
 
     def sum_of_ranks():
@@ -23,14 +24,15 @@ A suite usually keeps one pool for the whole run::
         return total.item()
 
 
-    def test_all_reduce_sums_over_all_ranks(pool):
-        assert pool.run(sum_of_ranks) == [28] * 8
+    @pytest.mark.gloo_ranks(8)
+    def test_all_reduce_sums_over_all_ranks(gloo_ranks):
+        assert gloo_ranks.run(sum_of_ranks) == [28] * 8
 
-The kit needs torch, the standard library, and of this package what reads torch's private state;
-nothing else of the package imports it.
+Nothing else of the package imports the kit.
 """
 
-from meshcompat.testing.fake_world import each_rank, fake_world, on_every_rank
+from meshcompat.testing.assertions import assert_mesh
+from meshcompat.testing.fake_world import each_rank, fake_world, on_every_rank, reset
 from meshcompat.testing.gloo_pool import GlooPool
 from meshcompat.testing.rank_errors import RankDied, RankError, RankFailure, RankTimeout
 from meshcompat.testing.recorded_groups import GroupRecord, recorded_groups
@@ -42,8 +44,10 @@ __all__ = [
     "RankError",
     "RankFailure",
     "RankTimeout",
+    "assert_mesh",
     "each_rank",
     "fake_world",
     "on_every_rank",
     "recorded_groups",
+    "reset",
 ]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
 
+from meshcompat._eras.torch_tables import clear_torch_tables
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -76,6 +78,29 @@ def fake_world(world_size: int, rank: int = 0) -> Iterator[None]:
         # The block may have destroyed it as part of what it tests.
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def reset() -> None:
+    """Forget the world: destroy its process groups, and empty torch's tables of meshes.
+
+    For tests whose code under test makes a world and leaves it. Up to torch 2.9 the tables
+    outlive a world, and a mesh of the next world can be taken for one of the last.
+    :func:`fake_world` and :class:`GlooPool` destroy their groups themselves.
+
+    Collective:
+        No, in a fake world. In a real one, as ``torch.distributed.destroy_process_group()``.
+
+    Example:
+        >>> import torch.distributed as dist
+        >>> from torch.testing._internal.distributed.fake_pg import FakeStore
+        >>> dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=4)
+        >>> reset()
+        >>> dist.is_initialized()
+        False
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    clear_torch_tables()
 
 
 def each_rank(world_size: int) -> Iterator[int]:
