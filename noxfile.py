@@ -99,6 +99,14 @@ def processes(session: nox.Session) -> None:
         session.run(*command, *session.posargs)
 
 
+@nox.session(python=PYTHON)
+def pictures(session: nox.Session) -> None:
+    """Look at pictures of meshes with the Chromium of this machine, without torch."""
+    session.install("--no-deps", "-e.")
+    session.install("--group", "pictures")
+    session.run("pytest", "pictures", *session.posargs)
+
+
 @nox.session
 @nox.parametrize(
     "python,name", [nox.param(row["python"], name, id=name) for name, row in ROWS.items()]

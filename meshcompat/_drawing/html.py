@@ -25,11 +25,13 @@ _STYLE = """
 .mesh p { margin: 0 0 4px; color: var(--quiet); } .mesh section { margin-top: 22px; position: relative; }
 .mesh h1, .mesh h2, .mesh p { overflow-wrap: anywhere; color: var(--ink); background: none; }
 .mesh .boxes { display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start; }
-.mesh .box { border: 1px solid var(--edge); border-radius: 4px; padding: 2px 6px 6px; max-width: 100%; }
+.mesh .box { border: 1px solid var(--edge); border-radius: 4px; padding: 2px 6px 6px; max-width: 100%;
+  box-sizing: border-box; }
 .mesh .box > b, .mesh .more { color: var(--quiet); font-weight: normal; overflow-wrap: anywhere; }
-.mesh .more { flex-basis: 100%; } .mesh .cells { display: grid; gap: 2px; }
+.mesh .more { flex-basis: 100%; } .mesh .cells { display: grid; gap: 2px; max-width: 100%;
+  --step: calc(var(--cell) + 12px); width: calc(var(--columns) * (var(--step) + 2px));
+  grid-template-columns: repeat(auto-fill, minmax(var(--step), 1fr)); }
 .mesh .cell { border: 2px solid transparent; border-radius: 3px; padding: 1px 4px; text-align: center;
-  min-width: var(--cell);
   white-space: nowrap; cursor: default; }
 .mesh .cell.me { border-color: var(--ink); }
 .mesh .cell:hover, .mesh .cell:focus { border-color: var(--ink); border-style: dashed; outline: none; }
@@ -42,7 +44,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   .mesh { --ink: #f0f0f0; --paper: #16181d; --quiet: #b0b0b0; --edge: #8a8a8a; }
 }
-@media (max-width: 480px) { .mesh .cells { --columns: var(--narrow); } }
+@media (max-width: 480px) { .mesh .cells { --columns: 4 !important; } }
 @media print { .mesh { --ink: #000; --paper: #fff; print-color-adjust: exact; }
   .mesh .box { break-inside: avoid; } }
 """
@@ -103,10 +105,7 @@ def _section(picture: Picture, dim: MeshDim) -> Iterator[str]:
 def _box(picture: Picture, dim: MeshDim, box: Cells) -> Iterator[str]:
     columns = min(len(box.ranks), 8)
     yield f'<div class="box"><b>{html.escape(box.title)}</b>'
-    yield (
-        f'<div class="cells" style="--wide: {columns}; --narrow: {min(columns, 4)}; '
-        f'grid-template-columns: repeat(var(--columns, var(--wide)), auto)">'
-    )
+    yield f'<div class="cells" style="--columns: {columns}">'
     for rank in box.ranks:
         if isinstance(rank, Gap):
             yield f'<span class="more">{picture.label(dim, rank)}</span>'

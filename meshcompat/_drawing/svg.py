@@ -36,7 +36,7 @@ _STYLE = """
   .mesh .cell rect { stroke: #ffffff; } .mesh .cell .more { fill: none; stroke: none; }
   .mesh .me rect { stroke: #000000; stroke-width: 3; }
   .mesh .cell:hover rect, .mesh .cell:focus rect { stroke: #000000; stroke-width: 3; stroke-dasharray: 4 2; }
-  .mesh .told { font-size: 11px; visibility: hidden; }
+  .mesh .told { font-size: 11px; visibility: hidden; pointer-events: none; }
   .mesh .cell:hover .told, .mesh .cell:focus .told { visibility: visible; }
   @media (prefers-color-scheme: dark) {
     .mesh .paper { fill: #16181d; } .mesh text { fill: #f0f0f0; } .mesh .quiet { fill: #b0b0b0; }
