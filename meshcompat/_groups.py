@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from meshcompat import _agreement, _eras, _layout, _making, _release
+from meshcompat import _agreement, _eras, _layout, _release
 from meshcompat._eras import counting, process_groups
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._mesh.memory import Group
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch.distributed import ProcessGroup
 
+    from meshcompat._agreement.making import Make
     from meshcompat._layout import Axes
     from meshcompat._mesh.memory import Root
 
@@ -53,15 +54,15 @@ def serve(
     Collective:
         Yes, where a group is made: all ranks of the world, members of the root or not.
     """
-    agreement = None
-    if any(find(root, axes, made_with, share=share) is None for _, axes, made_with in dims):
-        timeout = dims[0][2].timeout
-        agreement = _agreement.agree(lambda: _asked(root, dims, share=share, call=call), timeout)
-    is_compared = agreement is not None
-    with _making.made_by_all(agreement):
+    found = [find(root, axes, made_with, share=share) for _, axes, made_with in dims]
+    there = [group for group in found if group is not None]
+    if len(there) == len(found):
+        return there
+    timeout = dims[0][2].timeout
+    with _agreement.agreed(lambda: _asked(root, dims, share=share, call=call), timeout) as in_time:
         return [
             find(root, axes, made_with, share=share)
-            or _make(root, name, axes, made_with, share=share, is_compared=is_compared)
+            or _make(root, name, axes, made_with, share=share, in_time=in_time)
             for name, axes, made_with in dims
         ]
 
@@ -104,9 +105,9 @@ def _make(
     made_with: GroupOptions,
     *,
     share: bool,
-    is_compared: bool,
+    in_time: Make,
 ) -> Group:
-    """Make a group of every coset, in one order on all ranks; in time where they compared."""
+    """Make a group of every coset, in one order on all ranks."""
     ordered = _layout.outermost_first(axes)
     new: dict[str, Any] = {"made_with": made_with, "description": f"mesh_{name}"}
     make: Callable[[Iterable[Any]], ProcessGroup | None]
@@ -117,11 +118,8 @@ def _make(
         make = functools.partial(process_groups.new_groups, **new, keep_order=root.keeps_order)
         can_count = counting.can_count(made_with)
         partition = root.own_parts(ordered) if can_count else ((0, part) for part in partition)
-    if is_compared:
-        timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
-        mine = _making.in_time(make, partition, timeout)
-    else:
-        mine = make(partition)
+    timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
+    mine = in_time(make, partition, timeout)
     handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
     # A second factorisation's own communicator serves nobody else, unless it is of size 1.
     shareable = share or not ordered

@@ -1,10 +1,10 @@
-"""What one rank does in a comparison, whatever the others do; tests/collectives has all of them."""
+"""How ranks compare, each in a thread, on stores of every kind; tests/collectives has real ranks."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -13,52 +13,249 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat import _agreement
+from meshcompat._agreement import comparison, meeting, wording
+from meshcompat._agreement.talk import StoreError, Talk
+from meshcompat._agreement.worlds import World
 from meshcompat._eras import stores
 from meshcompat.testing import fake_world
 from tests.support.counting_store import CountingStore
+from tests.support.python_stores import PlainStore, PoorStore, SettingStore
 
 ASKED = {"call": "flatten", "dims": "'x' of size 2"}
-WORLD = 1024
+OTHER = {"call": "flatten", "dims": "'y' of size 2"}
+SIZE = 8
 SECOND = timedelta(seconds=1)
 
 
-@pytest.fixture
-def store(monkeypatch):
-    """The store of a fake world, which has none of its own."""
-    store = dist.HashStore()
-    monkeypatch.setattr(stores, "default_store", lambda: store)
+def tcp(**options):
+    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, **options)
+
+
+STORES = {
+    "TCPStore": lambda _: tcp(),
+    "TCPStore without libuv": lambda _: tcp(use_libuv=False),
+    "HashStore": lambda _: dist.HashStore(),
+    "FileStore": lambda path: dist.FileStore(str(path / "store"), SIZE),
+    "PrefixStore": lambda _: dist.PrefixStore("worker", tcp()),
+    "Python": lambda _: PlainStore(),
+    "Python, prefixed": lambda _: dist.PrefixStore("worker", kept(PlainStore())),
+    "Python with compare_set": lambda _: dist.PrefixStore("worker", kept(SettingStore())),
+}
+KEPT = []
+
+
+def kept(store):
+    """Return a store that lives on: a PrefixStore holds only the part of it that is not Python."""
+    KEPT.append(store)
     return store
 
 
-def counted(monkeypatch, store):
-    counting = CountingStore(store)
-    monkeypatch.setattr(stores, "default_store", lambda: counting)
-    return counting.count
+@pytest.fixture(params=STORES)
+def any_store(request, tmp_path):
+    # torch 2.2 has one kind of TCPStore; from 2.4 on it is the other one by default.
+    if "libuv" in request.param and "use_libuv" not in dist.TCPStore.__init__.__doc__:
+        return tcp()
+    return STORES[request.param](tmp_path)
 
 
-FIRST = "meshcompat/worlds of {}/0/comparison 0"
+def client_of(store):
+    """Return a connection of its own, where a store has connections."""
+    if isinstance(store, dist.TCPStore):
+        return dist.TCPStore("127.0.0.1", store.port, is_master=False, wait_for_workers=False)
+    if isinstance(store, dist.PrefixStore) and isinstance(store.underlying_store, dist.TCPStore):
+        return dist.PrefixStore("worker", client_of(store.underlying_store))
+    return store
 
 
-def test_a_rank_of_many_does_five_store_operations_at_its_first_comparison(monkeypatch, store):
-    first = FIRST.format(WORLD)
-    store.set(f"{first}/verdict", _agreement.AGREED)
-    count = counted(monkeypatch, store)
-    with fake_world(WORLD, 77):
-        _agreement.agree(lambda: ASKED, SECOND)
-    assert sum(count.values()) == 5
-    assert store.get(f"{first}/77").decode() == json.dumps(ASKED)
+class Ranks:
+    """Ranks of one world, each with a thread."""
+
+    def __init__(self, store, size=SIZE):
+        self.clients = [client_of(store) for _ in range(size)]
+        self.size = size
+        self.worlds = {}
+
+    def compare(self, *asked, limit=20.0):
+        """Let each rank compare what it asks for; None stays away."""
+        with ThreadPoolExecutor(self.size) as threads:
+            jobs = [
+                threads.submit(self.one, rank, words, limit) for rank, words in enumerate(asked)
+            ]
+            return [job.result() for job in jobs]
+
+    def one(self, rank, words, limit):
+        if words is None:
+            return None
+        if rank not in self.worlds:
+            self.worlds[rank] = World(Talk(self.clients[rank]), rank, self.size)
+        return self.worlds[rank].compare(words, limit)[1] or "agreed"
 
 
-def test_rank_0_of_many_does_no_more_for_a_larger_world(monkeypatch, store):
-    first = FIRST.format(WORLD)
-    for rank in range(1, WORLD):
-        store.set(f"{first}/{rank}", json.dumps(ASKED))
-    count = counted(monkeypatch, store)
-    with fake_world(WORLD, 0):
-        _agreement.agree(lambda: ASKED, SECOND)
-    reads = WORLD if count["get"] else 1  # a store without multi_get is read key by key
-    assert sum(count.values()) == 6 + reads
-    assert store.get(f"{first}/verdict").decode() == _agreement.AGREED
+def test_ranks_agree_differ_and_agree_again(any_store):
+    ranks = Ranks(any_store)
+    assert ranks.compare(*[ASKED] * SIZE) == ["agreed"] * SIZE
+    difference = comparison.Difference(5, (), {0: ASKED, 5: OTHER}, SIZE - 1, 20.0)
+    assert ranks.compare(*[ASKED] * 5, OTHER, *[ASKED] * 2) == [difference] * SIZE
+    assert ranks.compare(*[ASKED] * SIZE) == ["agreed"] * SIZE
+    assert ranks.compare(*[OTHER] * SIZE) == ["agreed"] * SIZE
+
+
+def test_who_does_not_come_is_named_and_can_come_the_next_time(any_store):
+    ranks = Ranks(any_store)
+    ranks.compare(*[ASKED] * SIZE)
+    found = ranks.compare(*[ASKED] * 3, None, *[ASKED] * 3, None, limit=0.5)
+    for difference in filter(None, found):
+        assert (difference.rank, difference.missing) == (3, (3, 7))
+        assert list(difference.asked.values()) == [ASKED]
+    assert ranks.compare(*[OTHER] * SIZE) == ["agreed"] * SIZE
+
+
+@pytest.mark.parametrize(
+    ("asked", "culprit", "usual", "agreeing"),
+    [
+        pytest.param([OTHER, *[ASKED] * 7], 0, 1, 7, id="rank 0"),
+        pytest.param([ASKED] * 4 + [OTHER] * 4, 4, 0, 4, id="as many of each"),
+        pytest.param([OTHER, OTHER, *[ASKED] * 6], 0, 2, 6, id="the first of two"),
+        pytest.param([{"call": str(rank)} for rank in range(8)], 1, 0, 1, id="all of them"),
+    ],
+)
+def test_the_first_rank_that_differs_from_most_is_the_culprit(asked, culprit, usual, agreeing):
+    for difference in Ranks(dist.HashStore()).compare(*asked):
+        assert (difference.rank, set(difference.asked)) == (culprit, {culprit, usual})
+        assert (difference.missing, difference.agreeing) == ((), agreeing)
+
+
+def test_who_is_missing_is_told_where_others_differ_too():
+    found = Ranks(dist.HashStore()).compare(OTHER, *[ASKED] * 6, None, limit=0.5)
+    assert {difference.missing for difference in found[:-1]} == {(7,)}
+
+
+class DeadError(Exception):
+    """Stands for the end of a process."""
+
+
+def die_at(operation, key, store):
+    """Return a store whose rank ends at the moment when it asks this."""
+
+    class DyingStore:
+        def __getattr__(self, name):
+            def ask(asked, *arguments):
+                if name == operation and key in str(asked):
+                    raise DeadError(asked)
+                return getattr(store, name)(asked, *arguments)
+
+            return ask
+
+    return DyingStore()
+
+
+def come_one_by_one(monkeypatch, dying, *, limit, culprit=7):
+    """Let all ranks come, the culprit last, and return what the others hear."""
+    monkeypatch.setattr(comparison, "patience", lambda _: 0.5)
+    monkeypatch.setattr(comparison, "GRACE", 0.2)
+    ranks = Ranks(dist.HashStore())
+    ranks.clients[culprit] = die_at(*dying, ranks.clients[culprit])
+    with ThreadPoolExecutor(SIZE) as threads:
+        jobs = [threads.submit(ranks.one, rank, ASKED, limit) for rank in range(SIZE - 1)]
+        time.sleep(0.2)
+        with pytest.raises(StoreError):
+            ranks.one(culprit, ASKED, limit / 2)
+        return [job.result() for job in jobs]
+
+
+def test_a_rank_that_comes_last_and_dies_before_it_said_so_is_missing(monkeypatch):
+    for difference in come_one_by_one(monkeypatch, ("set", "verdict"), limit=0.6):
+        assert difference.missing == (7,)
+
+
+def test_a_rank_that_dies_while_it_decides_is_missing(monkeypatch):
+    """It waits for less than the others, finds that one is missing, and dies before it says so."""
+    monkeypatch.setattr(comparison, "patience", lambda _: 0.5)
+    ranks = Ranks(dist.HashStore())
+    ranks.clients[1] = die_at("set", "verdict", ranks.clients[1])
+    limits = [2.0, 0.3, 2.0, 2.0]
+    with ThreadPoolExecutor(SIZE) as threads:
+        jobs = [threads.submit(ranks.one, rank, ASKED, limits[rank]) for rank in range(4)]
+        with pytest.raises(StoreError):
+            jobs[1].result()
+        assert {jobs[rank].result().missing for rank in (0, 2, 3)} == {(1,)}
+
+
+def test_a_rank_that_comes_after_the_verdict_hears_it():
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    first = ranks.compare(*[ASKED] * 7, None, limit=0.2)
+    assert ranks.one(7, ASKED, 5) == first[0]
+    second = ranks.compare(*[ASKED] * 7, None, limit=0.2)
+    assert second[0].missing == (7,)
+    # It left that call out, and is on.
+    with ThreadPoolExecutor(SIZE) as threads:
+        jobs = [threads.submit(ranks.one, rank, OTHER, 5) for rank in range(SIZE)]
+        assert [job.result() for job in jobs] == ["agreed"] * SIZE
+
+
+def test_all_come_at_the_last_moment_and_agree():
+    """A rank waits in vain, and finds when it asks that all are there."""
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    late = threading.Event()
+
+    class SlowStore:
+        """Lets the last rank come between the end of the wait and the question who is there."""
+
+        def __init__(self, store):
+            self.store = store
+
+        def add(self, key, amount):
+            answer = self.store.add(key, amount)
+            if amount > SIZE:
+                threads.submit(ranks.one, 7, ASKED, 5)
+                late.wait(0.3)
+            return answer
+
+        def __getattr__(self, name):
+            return getattr(self.store, name)
+
+    ranks.worlds[3].talk = Talk(SlowStore(ranks.clients[3]))
+    with ThreadPoolExecutor(SIZE) as threads:
+        jobs = [
+            threads.submit(ranks.one, rank, ASKED, 0.2 if rank == 3 else 5) for rank in range(7)
+        ]
+        assert [job.result() for job in jobs] == ["agreed"] * 7
+
+
+@pytest.mark.parametrize("size", [8, 1024])
+def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
+    """Rank after rank comes; then each hears."""
+    store = dist.HashStore()
+    counting = [CountingStore(store) for _ in range(size)]
+    worlds = [World(Talk(each), rank, size) for rank, each in enumerate(counting)]
+    for number in range(3):
+        for each in counting:
+            each.count.clear()
+        begun = [world.next(ASKED) for world in worlds]
+        verdicts = [each.arrive(1) for each in begun]
+        heard = [verdict or each.hear(1) for verdict, each in zip(verdicts, begun, strict=True)]
+        for world in worlds:
+            world.clear()
+        assert heard == ["agreed"] * size
+        first, *others, last = ({**each.count} for each in counting)
+        deleted = {"delete_key": 4} if number else {}
+        assert first == {"add": 2, "set": 2, "wait": 1, "get": 1, **deleted}
+        assert all(count == {"add": 1, "set": 1, "wait": 1, "get": 1} for count in others)
+        assert last == {"add": 1, "set": 2}
+
+
+def test_nothing_is_left_in_the_store_of_what_ranks_agreed_on():
+    store = PlainStore()
+    ranks = Ranks(store)
+    ranks.compare(*[ASKED] * SIZE)
+    keys = len(store.values)
+    forgotten = []
+    store.delete_key = lambda key: forgotten.append(store.values.pop(key))
+    for _ in range(3):
+        ranks.compare(*[ASKED] * SIZE)
+    assert (len(forgotten), len(store.values)) == (12, keys)
 
 
 class ToldError(Exception):
@@ -72,7 +269,7 @@ def asked_for(ranks, **override):
         raise ToldError(describe())
 
     with fake_world(32), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_agreement, "agree", tell)
+        patch.setattr(_agreement, "agreed", tell)
         shape, names = (2, len(ranks) // 2), ("dp", "tp")
         with pytest.raises(ToldError) as told:
             mc.init_device_mesh("cpu", shape, mesh_dim_names=names, ranks=ranks, **override)
@@ -96,78 +293,80 @@ def test_options_are_told_by_their_kind():
     assert "timeout 9 s" in told["dims"]
 
 
-class ImpatientStore:
-    """A store whose waits are over at once."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def wait(self, *_):
-        raise dist.DistStoreError("wait timeout")
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
+def agree_on(monkeypatch, store, timeout=SECOND):
+    """Compare as rank 3 of a fake world whose store this is."""
+    monkeypatch.setattr(stores, "default_store", lambda: store)
+    with fake_world(SIZE, 3), _agreement.agreed(lambda: ASKED, timeout):
+        pass
 
 
-class GoneStore:
-    def __getattr__(self, name):
-        def fail(*_):
-            raise RuntimeError(f"{name}: connection reset by peer")
+def failing(error):
+    class FailingStore:
+        def __getattr__(self, name):
+            def fail(*_):
+                raise error
 
-        return fail
+            return fail
+
+    return FailingStore()
 
 
-def test_a_store_that_went_away_is_an_error_in_words(monkeypatch):
-    monkeypatch.setattr(stores, "default_store", GoneStore)
-    words = r"store of the default process group is gone \(.*connection reset.*\).*nothing was made"
-    with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match=words) as caught:
-        _agreement.agree(lambda: ASKED, SECOND)
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError("recvValue: connection reset by peer"),
+            r"is gone \(.*reset by peer.*has ended",
+        ),
+        (RuntimeError("Broken pipe"), r"is gone \(Broken pipe\).*has ended"),
+        (RuntimeError("Connection refused"), r"is gone: add\(\) found nobody at its address"),
+        (RuntimeError("Tried to call pure virtual function"), "has no method 'add'"),
+        (NotImplementedError(), "has no method 'add'"),
+        (ValueError("no quota"), r"failed in add\(\) \(no quota\)"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_why_a_store_failed_is_told(monkeypatch, error, words):
+    match = rf"(?s)store of the default process group.*{words}.*nothing was made"
+    with pytest.raises(mc.MeshMismatchError, match=match) as caught:
+        agree_on(monkeypatch, failing(error))
     assert (caught.value.rank, caught.value.missing, caught.value.descriptions) == (None, (), {})
 
 
-@pytest.mark.parametrize("rank", [0, 3])
-def test_a_verdict_that_is_late_is_given_by_rank_0_only(store, rank):
-    """All are there: rank 0 says so, and if it does not, it has ended since it came."""
-    for other in range(8):
-        store.set(f"{FIRST.format(8)}/{other}", json.dumps(ASKED))
-    with fake_world(8, rank), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "default_store", lambda: ImpatientStore(store))
-        if rank == 0:
-            _agreement.agree(lambda: ASKED, SECOND / 10)
-        else:
-            with pytest.raises(mc.MeshMismatchError, match="rank 0 did not come") as caught:
-                _agreement.agree(lambda: ASKED, SECOND / 10)
-            assert caught.value.missing == (0,)
+def test_a_store_written_in_python_is_told_which_method_it_lacks(monkeypatch):
+    match = r"of class PoorStore, has no method 'add'.*Give it set, get, add and wait"
+    with pytest.raises(mc.MeshMismatchError, match=match):
+        agree_on(monkeypatch, PoorStore())
 
 
-def test_a_difference_is_told_although_rank_0_has_ended(store):
-    for other in range(8):
-        asked = {"call": "unflatten"} if other == 5 else ASKED
-        store.set(f"{FIRST.format(8)}/{other}", json.dumps(asked))
-    with fake_world(8, 3), pytest.raises(mc.MeshMismatchError, match="rank 5 asks for") as caught:
-        _agreement.agree(lambda: ASKED, SECOND / 10)
-    assert caught.value.rank == 5
+def test_a_rank_that_is_late_at_a_file_store_is_named(monkeypatch, tmp_path):
+    store = dist.FileStore(str(tmp_path / "store"), SIZE)
+    with pytest.raises(mc.MeshMismatchError, match=r"rank 0, 1, .* did not come within 1 s"):
+        agree_on(monkeypatch, store)
 
 
-def test_stores_without_multi_get_are_read_key_by_key(tmp_path):
-    store = dist.FileStore(str(tmp_path / "store"), 1)
-    store.set("a", "1")
-    store.set("b", "2")
-    assert stores.read_all(store, ["a", "b"]) == ["1", "2"]
+def test_a_connection_that_is_lost_while_a_rank_waits_is_no_timeout(monkeypatch):
+    store = dist.HashStore()
+    lost = die_at("wait", "verdict", store)
+    with pytest.raises(mc.MeshMismatchError, match="failed in wait"):
+        agree_on(monkeypatch, lost)
 
 
-def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over():
-    class SilentStore(ImpatientStore):
-        def compare_set(self, *_):
-            threading.Event().wait()
+def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over(monkeypatch):
+    class SilentStore:
+        def __getattr__(self, _):
+            return lambda *_: threading.Event().wait()
 
+    monkeypatch.setattr(meeting, "SLACK", 0)
     started = time.monotonic()
-    with fake_world(8, 3), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_agreement, "SLACK", timedelta(0))
-        patch.setattr(_agreement, "GRACE", timedelta(0))
-        patch.setattr(stores, "default_store", lambda: SilentStore(dist.HashStore()))
-        with pytest.raises(
-            mc.MeshMismatchError, match=r"no answer within 0\.1 s.*cannot be reached"
-        ):
-            _agreement.agree(lambda: ASKED, SECOND / 10)
+    with pytest.raises(mc.MeshMismatchError, match=r"no answer within 0\.1 s.*cannot be reached"):
+        agree_on(monkeypatch, SilentStore(), SECOND / 10)
     assert time.monotonic() - started < 5
+
+
+def test_many_missing_ranks_are_not_all_written_out():
+    missing = tuple(range(1, 100))
+    error = wording.difference_error(comparison.Difference(1, missing, {0: ASKED}, 0, 6.0), 100)
+    assert "rank 1, 2, 3" in str(error)
+    assert "15, 16 and 83 more did not come within 6 s" in str(error)
+    assert error.missing == missing

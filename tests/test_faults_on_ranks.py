@@ -17,7 +17,9 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
-from meshcompat import _agreement, _groups
+from meshcompat import _groups
+from meshcompat._agreement.comparison import AGREED, Comparison
+from meshcompat._agreement.talk import Talk
 from meshcompat.testing import GlooPool, RankDied
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
@@ -72,8 +74,21 @@ def die_before(_):
 
 
 def die_while_it_waits(patch):
-    patch.setattr(_agreement, "_judge", die)
-    patch.setattr(_agreement, "_await", die)
+    arrive = Comparison.arrive
+    patch.setattr(Comparison, "arrive", lambda *arguments: die(arrive(*arguments)))
+
+
+def die_before_it_says_that_all_agree(patch):
+    """Come last, and die with the verdict unsaid."""
+    first = Talk.set
+
+    def come_last(self, key, value):
+        if value == AGREED:
+            die()
+        first(self, key, value)
+
+    patch.setattr(Talk, "set", come_last)
+    time.sleep(1)
 
 
 def die_between_comparison_and_groups(patch):
@@ -104,6 +119,7 @@ STOPPED = "stopped between comparison and groups"
 FAULTS = {
     "killed before its call": die_before,
     "killed while it waits for the others": die_while_it_waits,
+    "killed before it says that all agree": die_before_it_says_that_all_agree,
     "killed between comparison and groups": die_between_comparison_and_groups,
     "killed between two groups": die_between_two_groups,
     HUNG: hang_between_comparison_and_groups,

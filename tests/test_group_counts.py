@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat import _agreement
+from meshcompat._agreement.making import at_once
 from meshcompat.testing import each_rank, fake_world, recorded_groups
 from tests.support import native
 from tests.support.layout_table import (
@@ -158,9 +160,15 @@ CALLS = {
 @pytest.mark.parametrize(("times", "call"), CALLS.values(), ids=CALLS)
 def test_ranks_compare_once_where_groups_are_made_and_else_never(times, call, monkeypatch):
     compared = []
+
+    @contextlib.contextmanager
+    def agree(describe, _):
+        compared.append(describe)
+        yield at_once
+
     with fake_world(16, 6):
         mesh = mc.init_device_mesh("cpu", (2, 4, 2), mesh_dim_names=NAMES)
-        monkeypatch.setattr(_agreement, "agree", lambda describe, _: compared.append(describe))
+        monkeypatch.setattr(_agreement, "agreed", agree)
         call(mesh)
         call(mesh)
     # A root is made anew at every call; all else is there the second time.

@@ -139,19 +139,28 @@ def timeout_of(made_with: GroupOptions) -> timedelta | None:
 
 
 def default_timeout() -> timedelta:
-    """Return the timeout of the default process group."""
-    return _timeouts_of_the_world()[0]
+    """Return the timeout of the default process group: the longest, where its backends differ."""
+    return max(_timeouts_of_the_world())
 
 
 def _timeouts_of_the_world() -> list[timedelta]:
     """Return the timeout of each backend of the default process group."""
     world: Any = dist.group.WORLD
     # torch: ProcessGroup._device_types, ._get_backend, since before 2.2 - pytorch#88330
-    backends = [world._get_backend(device) for device in world._device_types]
+    backends = [_unwrapped(world._get_backend(device)) for device in world._device_types]
     # torch: Backend.options, for gloo and NCCL since before 2.2 - pytorch#56531
     options = [getattr(backend, "options", None) for backend in backends]
     timeouts = [getattr(option, "_timeout", default_pg_timeout) for option in options]
     return timeouts or [default_pg_timeout]  # torch 2.2 names no device of a fake world
+
+
+def _unwrapped(backend: Any) -> Any:
+    """Return the backend inside the wrapper that TORCH_DISTRIBUTED_DEBUG=DETAIL puts around it.
+
+    Up to torch 2.10 the wrapper has options of its own, with torch's default timeout.
+    """
+    # torch: _ProcessGroupWrapper.wrapped_pg, since before 2.2 - pytorch#58281
+    return getattr(backend, "wrapped_pg", backend)
 
 
 def groups_made() -> int:

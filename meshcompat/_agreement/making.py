@@ -1,0 +1,60 @@
+"""Make groups, and give up soon after the timeout."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from meshcompat._eras import process_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
+
+    from meshcompat._agreement.helper import Helper
+
+    Partition = Iterable[list[int]]
+
+MARGIN = 0.5
+"""Seconds beyond its timeout that torch has to give up by itself."""
+
+T = TypeVar("T")
+
+
+class Make(Protocol):
+    """How to make what ranks agreed on."""
+
+    def __call__(
+        self, make: Callable[[Partition], T], partition: Partition, timeout: timedelta
+    ) -> T:
+        """Return what *make* makes of *partition*."""
+
+
+def at_once(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:  # noqa: ARG001  (a `Make`)
+    """Return what *make* makes of *partition*, where ranks did not compare: torch's ways are all there is."""
+    return make(partition)
+
+
+def in_time(
+    helper: Helper, make: Callable[[Partition], T], partition: Partition, timeout: timedelta
+) -> T:
+    """Return what *make* makes of *partition*; give up soon after the timeout, also where torch waits on.
+
+    That is where no group is finished for so long; none is begun after it.
+
+    Raises:
+        RuntimeError: The time is over, or torch failed.
+    """
+    has_given_up = threading.Event()
+
+    def until_then() -> Iterator[list[int]]:
+        for ranks in partition:
+            if has_given_up.is_set():
+                return
+            yield ranks
+
+    try:
+        bound = timeout.total_seconds() + MARGIN
+        return helper.within(bound, lambda: make(until_then()), process_groups.groups_made)
+    finally:
+        has_given_up.set()

@@ -1,0 +1,113 @@
+"""What one rank does with the others before it makes its groups, and after."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch.distributed as dist
+
+from meshcompat._agreement import wording, worlds
+from meshcompat._agreement.comparison import patience
+from meshcompat._agreement.helper import NoAnswerError
+from meshcompat._agreement.marks import GAVE_UP, MADE, Mark
+from meshcompat._agreement.talk import StoreError, Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshcompat._agreement.comparison import Difference
+    from meshcompat._agreement.helper import Helper
+    from meshcompat._agreement.worlds import World
+    from meshcompat._eras.stores import Store
+
+PATIENCE = 2.5
+"""Seconds that a rank which gave up waits to hear the same of the others."""
+
+PAUSE = 0.2
+"""Seconds between two looks at the others."""
+
+SLACK = 1.0
+"""Seconds that the store has to answer beyond the time that it is asked to wait."""
+
+T = TypeVar("T")
+
+
+class Meeting:
+    """The others, as one rank meets them once.
+
+    Every question to the store is asked by the helper, which can be left alone with it.
+    """
+
+    def __init__(self, helper: Helper, store: Store) -> None:
+        self._helper = helper
+        self._talk = Talk(store)
+        self._group: Any = dist.group.WORLD
+        self._rank, self._size = dist.get_rank(), dist.get_world_size()
+
+    def compare(self, asked: dict[str, str], limit: float) -> None:
+        """Return when all ranks ask for the same.
+
+        Raises:
+            MeshMismatchError: One asks for something else or does not come, or the store fails.
+        """
+        self._asked = asked
+
+        def compare() -> tuple[World, int, Difference | None]:
+            world = worlds.join(self._group, self._talk, self._rank, self._size)
+            return world, *world.compare(asked, limit)
+
+        self._world, self._number, difference = self._ask(limit, compare, "nothing was made")
+        if difference is not None:
+            raise wording.difference_error(difference, self._size)
+
+    def put_down(self, state: str) -> None:
+        """Let the others know how this rank ended.
+
+        Raises:
+            MeshMismatchError: The store fails.
+        """
+        self._ask(SLACK, lambda: self._mark(state), "the groups were made")
+
+    def gave_up(self) -> None:
+        """Let the others know that this rank did not make its groups, if the store can be reached."""
+        with contextlib.suppress(RuntimeError):
+            self.put_down(GAVE_UP)
+
+    def failed(self, error: RuntimeError) -> RuntimeError:
+        """Return the error of a rank that could not make its groups.
+
+        That is ours, where ranks are missing; an error that all ranks have is torch's own.
+        """
+        bound = PATIENCE + patience(self._size) - patience(0)
+        missing = self._ask(bound, self._silent, f"groups are half made: {str(error).strip()!r}")
+        if not missing:
+            return error
+        return wording.half_made_error(missing, self._rank, self._asked, error)
+
+    def _ask(self, limit: float, call: Callable[[], T], consequence: str) -> T:
+        try:
+            return self._helper.within(limit + SLACK, call, lambda: self._talk.asked)
+        except (StoreError, NoAnswerError) as error:
+            raise wording.store_error(error, consequence) from error
+
+    def _mark(self, state: str) -> None:
+        self._world.marks.put(self._talk, self._rank, Mark(self._number, state))
+
+    def _silent(self) -> tuple[int, ...]:
+        """Return the ranks of which nothing is heard in time."""
+        self._mark(GAVE_UP)
+        silent = list(range(self._size))
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            silent = [rank for rank in silent if not self._has_ended(rank)]
+            if not silent or time.monotonic() > deadline:
+                return tuple(silent)
+            time.sleep(PAUSE)
+
+    def _has_ended(self, rank: int) -> bool:
+        mark = self._world.marks.read(self._talk, rank)
+        if mark is None or mark.number < self._number:
+            return False
+        return mark.number > self._number or mark.state in {MADE, GAVE_UP}

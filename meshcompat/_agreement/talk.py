@@ -1,0 +1,78 @@
+"""What is asked of a store: only what every store has, and each failure says which operation it was.
+
+Of the operations that a store can have, `set`, `get`, `add` and `wait` are in all of them, those
+written in Python too. `compare_set` is not, and up to torch 2.3 it wakes nobody who waits; `check`
+is not in torch 2.2; `multi_get` is in few. Deleting is asked for and done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshcompat._eras.stores import Store
+
+
+class StoreError(Exception):
+    """An operation of the store failed."""
+
+    def __init__(self, store: object, operation: str, cause: Exception) -> None:
+        super().__init__(str(cause).strip() or type(cause).__name__)
+        self.store = store
+        self.operation = operation
+        self.cause = cause
+
+
+class Talk:
+    """A store, asked by one rank.
+
+    Attributes:
+        asked: How many operations have ended.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.asked = 0
+
+    def set(self, key: str, value: str) -> None:
+        """Write a value."""
+        self._ask("set", key, value)
+
+    def get(self, key: str) -> str:
+        """Return a value that is there."""
+        value: str | bytes = self._ask("get", key)
+        return value if isinstance(value, str) else value.decode()
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a number, which is 0 where it is not there, and return it; never wait."""
+        return int(self._ask("add", key, amount))
+
+    def has(self, key: str, seconds: float) -> bool:
+        """Wait no longer than so long for a key, and return whether it is there."""
+        started = time.monotonic()
+        try:
+            self._ask("wait", [key], timedelta(seconds=seconds))
+        except StoreError:
+            # Stores raise errors of any class when the time is over: the clock tells.
+            if time.monotonic() - started < 0.9 * seconds:
+                raise
+            return False
+        return True
+
+    def delete(self, *keys: str) -> None:
+        """Delete keys, in a store that can."""
+        # Otherwise it cannot, or it is gone, which the next operation tells.
+        with contextlib.suppress(StoreError):
+            for key in keys:
+                self._ask("delete_key", key)
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self.store, operation)(*arguments)
+        except Exception as error:
+            raise StoreError(self.store, operation, error) from error
+        finally:
+            self.asked += 1
