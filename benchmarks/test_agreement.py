@@ -12,9 +12,7 @@ import torch.distributed as dist
 import meshcompat as mc
 from benchmarks import turns
 from meshcompat import _agreement
-from meshcompat._eras import stores
 from meshcompat.testing import GlooPool
-from tests.support.counting_store import CountingStore
 
 RANKS = 8
 CALLS = 20
@@ -41,17 +39,6 @@ def test_agreement(in_turns, pool):
     in_turns(sides, rounds=9, topic="agreement", world=RANKS)
 
 
-def test_store_operations_of_the_agreement(note, pool):
-    counts = pool.run(store_operations)
-    note(
-        {
-            "topic": "store operations",
-            "world": RANKS,
-            "counts": {"rank 0": counts[0], "other ranks": max(counts[1:])},
-        }
-    )
-
-
 def compare():
     with _agreement.agreed(lambda: ASKED, None):
         pass
@@ -75,16 +62,3 @@ def root(*, compares):
             mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
         seconds = time.perf_counter() - start
     return seconds
-
-
-def store_operations():
-    """Return how often a comparison asks the store, from the second one of a world on."""
-    counting = CountingStore(stores.default_store())
-    find, stores.default_store = stores.default_store, lambda: counting
-    try:
-        for _ in range(2):
-            counting.count.clear()
-            compare()
-    finally:
-        stores.default_store = find
-    return counting.count.total()

@@ -94,13 +94,10 @@ def test_a_torch_that_forgot_makes_its_groups_again(rows):
 
 @pytest.mark.multiprocess
 @pytest.mark.processes
-def test_the_comparison_of_ranks_is_measured_and_counted(rows, in_turns, pool):
+def test_the_comparison_of_ranks_is_measured(rows, in_turns, pool):
     test_agreement.test_agreement(in_turns, pool)
-    test_agreement.test_store_operations_of_the_agreement(rows.append, pool)
-    measured, counted = rows
+    (measured,) = rows
     assert len(seconds(measured)) == 3
-    assert 9 - 1 <= counted["counts"]["rank 0"] <= 9 + 2
-    assert 5 <= counted["counts"]["other ranks"] <= 5 + 2
 
 
 @pytest.mark.processes

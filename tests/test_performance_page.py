@@ -89,7 +89,6 @@ def made_up(release="2.9.1", ours=1e-7):
         timed("help", {"ours": 0.16, "python": 0.02}),
         timed("verify", {"ours": 3.21}),
         timed("agreement", {"ours": 2e-3, "root, compared": 0.02, "root, not compared": 0.01}),
-        {"topic": "store operations", "counts": {"rank 0": 8, "other ranks": 4}},
         {"topic": "help imports", "counts": {"modules": 100, "of torch": 0}},
     ]
     return {"run": {**ABOUT, "torch": release}, "rows": rows}
