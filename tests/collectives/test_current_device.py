@@ -29,6 +29,9 @@ class Devices(types.ModuleType):
     def is_available(self):
         return True
 
+    def is_initialized(self):
+        return True
+
     def device_count(self):
         return 8
 
