@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from meshcompat._eras import process_groups
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from meshcompat._agreement.helper import Helper
 
-    Partition = Iterable[list[int]]
+    Partition = Iterable[Any]
 
 MARGIN = 0.5
 """Seconds beyond its timeout that torch has to give up by itself."""
@@ -47,11 +47,11 @@ def in_time(
     """
     has_given_up = threading.Event()
 
-    def until_then() -> Iterator[list[int]]:
-        for ranks in partition:
+    def until_then() -> Iterator[Any]:
+        for part in partition:
             if has_given_up.is_set():
                 return
-            yield ranks
+            yield part
 
     try:
         bound = timeout.total_seconds() + MARGIN
