@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from meshcompat._help import describe
 from meshcompat.audit.command import run
 
-__all__ = ["add_arguments", "run"]
+if TYPE_CHECKING:
+    import argparse
 
-_EPILOG = """\
-Exit code: 0 nothing found, 1 findings, 2 the call was wrong. Settings may stand in
-[tool.meshcompat.audit] of the nearest pyproject.toml (torch, select, ignore, exclude,
-confidence, baseline). `# meshcompat: ignore[MC101]` on a line silences a finding there.
-"""
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.description = (
-        "Read source, without importing it or torch, and tell on which torch releases its mesh code fails, warns or "
-        "gives wrong ranks, and what to write instead."
+    describe(
+        parser,
+        "Read source, without importing it or torch, and tell on which torch releases its mesh code "
+        "fails, warns or gives wrong ranks, and what to write instead.\n\n"
+        "Settings may stand in [tool.meshcompat.audit] of the nearest pyproject.toml (torch, select, "
+        "ignore, exclude, confidence, baseline). A comment # meshcompat: ignore[MC101] silences a "
+        "finding on its line.",
+        examples=[
+            "meshcompat audit",
+            'meshcompat audit src --torch ">=2.6"',
+            "meshcompat audit --format sarif --output mesh.sarif",
+            "meshcompat audit --explain MC101",
+        ],
+        exit_codes={0: "nothing was found", 1: "findings", 2: "the call itself was wrong"},
     )
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "paths",
         nargs="*",

@@ -47,10 +47,11 @@ class Table(NamedTuple):
         for heading in self.spare:
             if sum(table.widths) + gap * (len(table.headings) - 1) <= width:
                 break
-            table = table._without(heading)
+            table = table.without(heading)
         return table
 
-    def _without(self, heading: str) -> Table:
+    def without(self, heading: str) -> Table:
+        """Return the table without one of its columns."""
         column = self.headings.index(heading)
 
         def cut(cells: tuple[str, ...]) -> tuple[str, ...]:
