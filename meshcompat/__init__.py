@@ -12,10 +12,11 @@ import importlib
 import re
 from typing import Any
 
-from meshcompat import _release
+from meshcompat import _release, _travel
 
 with contextlib.suppress(ImportError):  # without torch, the commands that only read still work
     _release.require_floor(_release.installed_torch())
+_travel.let_torch_load_read_meshes()
 
 
 def _rooms() -> dict[str, str]:

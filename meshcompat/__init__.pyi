@@ -39,8 +39,8 @@ from meshcompat._layout import MeshLayout as MeshLayout
 from meshcompat._show import show as show
 
 # Store.
-from meshcompat._plain_data import mesh_from_dict as mesh_from_dict
-from meshcompat._plain_data import mesh_to_dict as mesh_to_dict
+from meshcompat._travel.plain_data import mesh_from_dict as mesh_from_dict
+from meshcompat._travel.plain_data import mesh_to_dict as mesh_to_dict
 
 # Build what training strategies ask for.
 from meshcompat._builders.named_meshes import create_moe_mesh as create_moe_mesh

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from meshcompat import _agreement, _eras, _layout, _release
 from meshcompat._eras import counting, process_groups
 from meshcompat._eras.process_groups import GroupOptions
-from meshcompat._mesh.memory import Group
+from meshcompat._mesh.memory import Group, refuse_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,12 +48,14 @@ def serve(
         call: The public function that asks, for ranks that disagree.
 
     Raises:
+        MeshLayoutError: The root is detached.
         MeshMismatchError: A group is to be made, and another rank asks for something else, or
             does not come: nothing was made. Or it came, and died before the groups were there.
 
     Collective:
         Yes, where a group is made: all ranks of the world, members of the root or not.
     """
+    refuse_detached(root)
     found = [find(root, axes, made_with, share=share) for _, axes, made_with in dims]
     there = [group for group in found if group is not None]
     if len(there) == len(found):

@@ -14,7 +14,7 @@ from meshcompat._fitting import split_axes
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import find_flat, once, view_of
-from meshcompat._mesh.memory import Dim, lock
+from meshcompat._mesh.memory import Dim, lock, refuse_detached
 from meshcompat._mesh.objects import flat_mesh, mesh_of
 from meshcompat._mesh.order import keeps_order
 from meshcompat._plain_arguments import as_name, as_new_names, as_sizes, as_timeout
@@ -217,6 +217,7 @@ def register_axis(root: DeviceMesh, name: str, group: ProcessGroup) -> DeviceMes
         8
     """
     view = view_of(root)
+    refuse_detached(view.root)
     wanted = as_name(name)
     if view.root.mesh is not root:
         raise MeshLayoutError(f"{root!r} is no root mesh; pass meshcompat.get_root_mesh(mesh)")

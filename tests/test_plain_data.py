@@ -75,8 +75,10 @@ GOLDEN = {
     "number": 0,
     "dims": [["pp", [[2, 4]]], ["flat", [[4, 1]]]],
     "start": 0,
+    "rank": RANK,
 }
-# pickle.dumps of that mesh on torch 2.2.2: files hold these bytes, so they have to stay readable.
+# pickle.dumps of that mesh on torch 2.2.2 before the rank was written: files hold these bytes, so they
+# have to stay readable.
 PICKLED = (
     b"\x80\x02cmeshcompat._travel\nfrom_plain\nq\x00}q\x01(X\x06\x00\x00\x00formatq\x02K\x01"
     b"X\x04\x00\x00\x00rootq\x03}q\x04(X\x0b\x00\x00\x00device_typeq\x05X\x03\x00\x00\x00cpu"
@@ -86,13 +88,16 @@ PICKLED = (
     b"\x12(h\x0b]q\x13]q\x14(K\x02K\x04eae]q\x15(X\x04\x00\x00\x00flatq\x16]q\x17]q\x18(K"
     b"\x04K\x01eaeeX\x05\x00\x00\x00startq\x19K\x00u\x85q\x1aRq\x1b."
 )
+PICKLED_NOW = PICKLED.replace(
+    b"u\x85q\x1aRq\x1b.", b"X\x04\x00\x00\x00rankq\x1aK\x05u\x85q\x1bRq\x1c."
+)
 
 
 def test_every_release_writes_and_reads_the_same():
     with fake_world(8, RANK):
         mesh = KINDS["beside a flattened dim"](ours())
         assert mc.mesh_to_dict(mesh) == GOLDEN
-        assert pickle.dumps(mesh, 2) == PICKLED
+        assert pickle.dumps(mesh, 2) == PICKLED_NOW
         assert pickle.loads(PICKLED) is mesh  # noqa: S301  (our own bytes)
 
 
@@ -102,12 +107,18 @@ def test_nothing_of_torch_is_written():
             assert b"torch" not in pickle.dumps(kind(ours()))
 
 
-def test_a_torch_made_mesh_is_written_once_it_was_seen():
+def test_of_a_torch_made_mesh_only_what_we_made_is_written_by_us():
     with fake_world(8, RANK):
         mesh = device_mesh.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        hash(mesh)  # torch keeps it on the mesh, and writes it
+        before = pickle.dumps(mesh)
         tp = mc.get_submesh(mesh, "tp")
         assert copy.deepcopy(tp) is tp
-        assert copy.deepcopy(mesh) is mesh
+        assert pickle.dumps(mesh) == before
+        assert b"meshcompat" not in before
+        copied = copy.deepcopy(mesh)
+        assert copied is not mesh
+        assert mc.get_root_mesh(copied) is copied
 
 
 def test_on_a_rank_outside_the_ranks_stay_and_the_coordinate_is_none():
@@ -120,7 +131,7 @@ def test_on_a_rank_outside_the_ranks_stay_and_the_coordinate_is_none():
         assert read.mesh.tolist() == [[0, 1], [2, 3]]
         assert read.get_coordinate() is None
         assert not mc.is_member(read)
-        assert mc.mesh_to_dict(read) == data
+        assert mc.mesh_to_dict(read) == {**data, "rank": RANK}
 
 
 def test_a_mesh_of_some_ranks_is_read_on_all():

@@ -16,7 +16,7 @@ from meshcompat._eras.doubles import KEPT, kept_flattened
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
-from meshcompat._mesh.memory import View, lock, remember, remembered
+from meshcompat._mesh.memory import View, lock, remember_of_others, remembered
 from meshcompat._mesh.objects import flat_mesh
 
 if TYPE_CHECKING:
@@ -67,4 +67,4 @@ def _take_up(root: Root, name: str, flat: DeviceMesh) -> None:
     mesh = flat_mesh(root, dim, joined)
     known = remembered(mesh)
     if known is not None and remembered(flat) is None:
-        remember(flat, View(root, (dim,), known.anchor))
+        remember_of_others(flat, View(root, (dim,), known.anchor))

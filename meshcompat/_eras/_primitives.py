@@ -72,6 +72,19 @@ class Primitives(Protocol):
     ) -> DeviceMesh:
         """Return a mesh of *root* that this rank is not in, without groups."""
 
+    def make_detached(
+        self,
+        device_type: str,
+        ranks: Sequence[int],
+        shape: Sequence[int],
+        names: tuple[str, ...] | None,
+        rank: int | None,
+    ) -> DeviceMesh:
+        """Return a mesh that is its own root, without groups, as *rank* sees it.
+
+        It needs no world and begins none.
+        """
+
     def handle_for(self, root: DeviceMesh, group: ProcessGroup) -> Handle:
         """Return the handle that a mesh of *root* needs to find *group*."""
 

@@ -54,6 +54,13 @@ def shape_and_ranks(mesh: DeviceMesh) -> tuple[tuple[int, ...], list[int]]:
         return _read(mesh.mesh)
 
 
+def coordinate_in(mesh: DeviceMesh, rank: int | None) -> list[int] | None:
+    """Return where *rank* stands in a mesh, None where it does not."""
+    with plain_torch():
+        places: list[list[int]] = (mesh.mesh == (-1 if rank is None else rank)).nonzero().tolist()
+    return places[0] if places else None
+
+
 def read_numbers(numbers: object) -> tuple[tuple[int, ...], list[Any]]:
     """Return the shape and the numbers of a tensor or a nested list, row major.
 

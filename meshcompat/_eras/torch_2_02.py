@@ -21,6 +21,7 @@ from meshcompat._eras.torch_2_05 import (
     _tables,
     group_handles,
     group_of,
+    make_detached,
     orders_groups,
     set_group_handles,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "handle_for",
     "is_thread_local",
     "link",
+    "make_detached",
     "make_outside",
     "make_root",
     "make_submesh",

@@ -94,6 +94,21 @@ def make_outside(
     return make_root(root.device_type, ranks, shape, names, keep_order=False)
 
 
+def make_detached(
+    device_type: str,
+    ranks: Sequence[int],
+    shape: Sequence[int],
+    names: tuple[str, ...] | None,
+    rank: int | None,
+) -> DeviceMesh:
+    # Of this device type torch asks no world for its rank, and before 2.3 it begins none.
+    mesh: Any = rank_tensors.mesh_over("xla", ranks, shape, mesh_dim_names=names)
+    mesh.device_type = device_type
+    # torch: DeviceMesh._coordinate_on_dim, since before 2.2
+    mesh._coordinate_on_dim = rank_tensors.coordinate_in(mesh, rank)
+    return mesh  # type: ignore[no-any-return]
+
+
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
     if _has_group_names():
         return torch_2_10.handle_for(root, group)

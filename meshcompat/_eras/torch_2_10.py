@@ -106,6 +106,24 @@ def make_outside(
     )
 
 
+def make_detached(
+    device_type: str,
+    ranks: Sequence[int],
+    shape: Sequence[int],
+    names: tuple[str, ...] | None,
+    rank: int | None,
+) -> DeviceMesh:
+    # torch: DeviceMesh(_rank=), since 2.10; without it torch asks the world. -1 is nobody's rank.
+    return rank_tensors.mesh_over(
+        device_type,
+        ranks,
+        shape,
+        mesh_dim_names=names,
+        _init_backend=False,
+        _rank=-1 if rank is None else rank,
+    )
+
+
 def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
     # torch: DeviceMesh._pg_registry, since 2.11 - pytorch#172272; compiled get_group reads it
     if hasattr(root, "_pg_registry"):

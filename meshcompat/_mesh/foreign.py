@@ -15,7 +15,15 @@ from meshcompat._eras.process_groups import GroupOptions, group_named
 from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
-from meshcompat._mesh.memory import Dim, Group, Root, View, remember, remembered
+from meshcompat._mesh.memory import (
+    Dim,
+    Group,
+    Root,
+    View,
+    refuse_detached,
+    remember_of_others,
+    remembered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +46,8 @@ def adopt(mesh: DeviceMesh) -> View:
         root_view = links.root_view(torch_root, adopt)
         view = root_view and _as_submesh(mesh, root_view.root, torch_root)
         if view is not None:
-            return remember(mesh, view)
-    return remember(mesh, _as_root(mesh))
+            return remember_of_others(mesh, view)
+    return remember_of_others(mesh, _as_root(mesh))
 
 
 def find_flattened(root: Root) -> None:
@@ -50,7 +58,7 @@ def find_flattened(root: Root) -> None:
         view = remembered(mesh) or _as_submesh(mesh, root, root.mesh)
         if view is None or view.root is not root:
             continue
-        remember(mesh, view)
+        remember_of_others(mesh, view)
         root.flattened[name] = mesh
         links.take_up_flat(root, view.dims[0])
 
@@ -84,6 +92,7 @@ def adopt_group(
     the group stand in for another one later, and not where it *is_apart*. *in_order* asks for the
     mesh's order of ranks, which torch does not keep in its own permuted meshes.
     """
+    refuse_detached(root)
     partition = _layout.outermost_first(axes)
     for known in root.groups:
         if known.handle == handle and known.partition == partition:

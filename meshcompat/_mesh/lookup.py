@@ -12,7 +12,7 @@ from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._fitting import unknown_dim_text
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
-from meshcompat._mesh.memory import lock, remembered
+from meshcompat._mesh.memory import lock, refuse_detached, remembered
 from meshcompat._mesh.objects import outside_message
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ def group_in(view: View, dim: Dim) -> ProcessGroup:
 
     Raises:
         NotInMeshError: This rank is outside the mesh.
-        MeshLayoutError: The mesh was made without groups.
+        MeshLayoutError: The mesh was made without groups, or is detached.
     """
+    refuse_detached(view.root)
     if not view.is_member:
         raise NotInMeshError(outside_message())
     group = None

@@ -8,6 +8,7 @@ All of it is about one world. In another world nothing is recalled, and `view_of
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import operator
@@ -23,6 +24,7 @@ import torch.distributed as dist
 from meshcompat import _eras, _layout
 from meshcompat._eras.process_groups import current_world
 from meshcompat._eras.rank_tensors import shape_and_ranks
+from meshcompat._errors import MeshLayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -78,6 +80,16 @@ class Dim(NamedTuple):
     group: Group | None
 
 
+def _world() -> ProcessGroup:
+    world: Any = dist.group.WORLD
+    return world  # type: ignore[no-any-return]
+
+
+def _no_world() -> ProcessGroup | None:
+    """Stand in for the reference to a default process group where there was none."""
+    return None
+
+
 def names_of(dims: Sequence[Dim]) -> tuple[str, ...] | None:
     """Return the names of mesh dims, or None where one has none."""
     names = tuple(dim.name for dim in dims if dim.name is not None)
@@ -99,22 +111,37 @@ class Root:
         made: Every mesh around this rank, so that equal dims are the same object.
         elsewhere: Meshes of other ranks, by the position that they begin at. There can be as many
             as ranks, so each lives only as long as somebody has it.
+        is_detached: Whether it was read where no root like it was: it has no world and no groups.
+        rank: This rank; of a detached root the one that wrote it, None where that is not known.
         number: Which of its kind it is, alike on all ranks; None where they did not make it
             together.
         token: Tells it from every other root of this process.
     """
 
-    def __init__(self, mesh: DeviceMesh, *, timeout: timedelta | None = None) -> None:
-        """Read shape, names and ranks off *mesh*; its dims come when its groups are known."""
+    def __init__(
+        self,
+        mesh: DeviceMesh,
+        *,
+        timeout: timedelta | None = None,
+        is_detached: bool = False,
+        rank: int | None = None,
+    ) -> None:
+        """Read shape, names and ranks off *mesh*; its dims come when its groups are known.
+
+        *is_detached* is a root without a world, as *rank* has seen it.
+        """
         self.mesh = mesh
+        self.is_detached = is_detached
+        self.rank = rank if is_detached else dist.get_rank()
         self.shape, ranks = shape_and_ranks(mesh)
         self.size = len(ranks)
         ascending = range(self.size)
         self.is_range = ranks == list(ascending)
         self.rank_map: Sequence[int] = ascending if self.is_range else array("i", ranks)
-        self.is_member = dist.get_rank() in self.rank_map
-        self.position = self.rank_map.index(dist.get_rank()) if self.is_member else 0
-        self.covers_world = self.size == dist.get_world_size()
+        here = -1 if self.rank is None else self.rank
+        self.is_member = here in self.rank_map
+        self.position = self.rank_map.index(here) if self.is_member else 0
+        self.covers_world = not is_detached and self.size == dist.get_world_size()
         self.timeout = timeout
         self.dims: tuple[Dim, ...] = ()
         self.groups: list[Group] = []
@@ -124,8 +151,7 @@ class Root:
             weakref.WeakValueDictionary()
         )
         self.factorised: dict[Hashable, tuple[Dim, ...]] = {}
-        world: Any = dist.group.WORLD
-        self.world = weakref.ref(world)
+        self.world = _no_world if is_detached else weakref.ref(_world())
         self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
         self.number: int | str | None = None
         self.token = secrets.token_hex(8)
@@ -158,9 +184,12 @@ class Root:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the default process group is still the one that the root was made in."""
+        """Whether the default process group is still the one that the root was made in.
+
+        A detached root has none to lose.
+        """
         world = dist.group.WORLD
-        return world is not None and self.world() is world
+        return self.is_detached or (world is not None and self.world() is world)
 
     @property
     def keeps_order(self) -> bool:
@@ -249,9 +278,9 @@ class View:
     def reduce_mesh(self, protocol: int) -> tuple[Any, tuple[dict[str, Any]]]:  # noqa: ARG002
         """Say how to pickle and copy the mesh: as plain data, not with torch's private state."""
         # The one arrow upwards: reading back takes meshes, and they take views.
-        from meshcompat import _travel  # noqa: PLC0415
+        from meshcompat._travel import from_plain, plain_data  # noqa: PLC0415
 
-        return (_travel.from_plain, (_travel.to_plain(self, in_process=True),))
+        return (from_plain, (plain_data.to_plain(self, in_process=True),))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -280,16 +309,50 @@ class View:
         return self.root.position if self.elsewhere is None else self.elsewhere
 
 
+def detached_message() -> str:
+    """Word what a mesh without process groups is asked in vain."""
+    return (
+        "this mesh is detached: it was read where no root mesh like its own was, and has ranks, "
+        "names, sizes and a coordinate, but no process groups; make its root with "
+        "meshcompat.init_device_mesh before it is read"
+    )
+
+
+def refuse_detached(root: Root) -> None:
+    """Refuse what takes process groups, on a root that has none.
+
+    Raises:
+        MeshLayoutError: The root is detached.
+    """
+    if root.is_detached:
+        raise MeshLayoutError(detached_message())
+
+
 def remember(mesh: DeviceMesh, view: View) -> View:
-    """Keep *view* on *mesh*, which then travels as the view says."""
+    """Keep *view* on *mesh*, which we made and which then travels as the view says."""
     mesh.__dict__[ATTRIBUTE] = view
     mesh.__dict__["__reduce_ex__"] = view.reduce_mesh
     return view
 
 
+def remember_of_others(mesh: DeviceMesh, view: View) -> View:
+    """Keep *view* on *mesh*, which somebody else made and which travels as it did before."""
+    mesh.__dict__[ATTRIBUTE] = view
+    mesh.__dict__["__getstate__"] = functools.partial(_state_of, weakref.ref(mesh))
+    return view
+
+
+def _state_of(mesh: weakref.ref[DeviceMesh]) -> dict[str, Any]:
+    """Return what a pickle of a mesh holds without what we keep there."""
+    found: Any = mesh()
+    own = getattr(type(found), "__getstate__", None)  # Python has one for every object from 3.11 on
+    state = vars(found) if own is None else own(found)
+    return {key: value for key, value in state.items() if key not in {ATTRIBUTE, "__getstate__"}}
+
+
 def live_roots() -> list[Root]:
     """Return the roots of this world that somebody still has."""
-    return [root for root in _roots if root.dims and root.is_alive]
+    return [root for root in _roots if root.dims and root.is_alive and not root.is_detached]
 
 
 def recall_told(mesh: object, key: Hashable) -> Any:

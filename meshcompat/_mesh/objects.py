@@ -12,9 +12,17 @@ import torch.distributed as dist
 
 from meshcompat import _eras, _layout
 from meshcompat._eras.rank_tensors import shape_and_ranks
-from meshcompat._errors import NotInMeshError, UnsupportedTorchError
+from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
 from meshcompat._mesh.links import links
-from meshcompat._mesh.memory import Root, View, lock, names_of, remember, remembered
+from meshcompat._mesh.memory import (
+    Root,
+    View,
+    detached_message,
+    lock,
+    names_of,
+    remember,
+    remembered,
+)
 from meshcompat._mesh.order import asks_for_order
 
 if TYPE_CHECKING:
@@ -31,6 +39,13 @@ class _OutsideGroups(list[object]):
 
     def __getitem__(self, index: object) -> object:  # type: ignore[override]
         raise NotInMeshError(outside_message())
+
+
+class _DetachedGroups(list[object]):
+    """The groups of a detached mesh: there are none, and asking says so."""
+
+    def __getitem__(self, index: object) -> object:  # type: ignore[override]
+        raise MeshLayoutError(detached_message())
 
 
 def outside_message() -> str:
@@ -58,6 +73,21 @@ def new_root(
     is_asked = keep_order and asks_for_order(ranks)
     mesh = make(device_type, ranks, shape, names, keep_order=is_asked)
     return Root(mesh, timeout=timeout)
+
+
+def detached_root(
+    device_type: str,
+    ranks: Sequence[int],
+    shape: tuple[int, ...],
+    names: tuple[str, ...] | None,
+    rank: int | None,
+) -> Root:
+    """Return a root without a world and without groups, as *rank* has seen it."""
+    mesh = _eras.primitives().make_detached(device_type, ranks, shape, names, rank)
+    _eras.primitives().set_group_handles(mesh, _DetachedGroups())
+    root = Root(mesh, is_detached=True, rank=rank)
+    remember(mesh, root.settle([None] * len(shape)))
+    return root
 
 
 def finished(root: Root, groups: Sequence[Group | None]) -> DeviceMesh:
@@ -109,8 +139,11 @@ def inert_mesh(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
 
 
 def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
-    mesh = _outside(root, dims, start)
-    _eras.primitives().set_group_handles(mesh, _OutsideGroups())
+    if root.is_detached:
+        mesh = _detached(root, dims, start)
+    else:
+        mesh = _outside(root, dims, start)
+        _eras.primitives().set_group_handles(mesh, _OutsideGroups())
     remember(mesh, View(root, dims, links.anchor_outside(root, mesh), elsewhere=start))
     return mesh
 
@@ -140,6 +173,8 @@ def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> D
 def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
     layouts = [dim.axes for dim in dims]
     start = _layout.start_of(_layout.join(layouts), root.position)
+    if root.is_detached:
+        return _detached(root, dims, start)
     expected = functools.partial(root.ranks_of, layouts, start)
     if root.is_member:
         mesh = _eras.primitives().make_submesh(root.mesh, expected, layouts, names_of(dims))
@@ -151,6 +186,15 @@ def _make(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh:
         asked = (tuple(map(_layout.size_of, layouts)), expected())
         _refuse_other_ranks(shape_and_ranks(mesh), asked)
     set_groups(mesh, root, dims)
+    return mesh
+
+
+def _detached(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
+    layouts = [dim.axes for dim in dims]
+    ranks, shape = root.ranks_of(layouts, start), [_layout.size_of(axes) for axes in layouts]
+    device_type, era = root.mesh.device_type, _eras.primitives()
+    mesh = era.make_detached(device_type, ranks, shape, names_of(dims), root.rank)
+    era.set_group_handles(mesh, _DetachedGroups())
     return mesh
 
 

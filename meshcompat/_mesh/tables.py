@@ -61,7 +61,7 @@ def recall(mesh: object, key: Hashable) -> DeviceMesh | None:
 
 def relink(mesh: DeviceMesh) -> None:
     view = remembered(mesh)
-    if view is None:
+    if view is None or view.root.is_detached:
         return
     there = _known_here(mesh)
     if there is not mesh:

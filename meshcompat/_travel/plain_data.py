@@ -2,21 +2,22 @@
 
 Plain data names the root by what all ranks know of it, and the mesh dims by name and layout. Read
 back, it is the mesh of the live root that fits, with the groups that are there: reading makes no
-process group, so it is no collective.
+process group, so it is no collective. Where no root fits it can be a detached mesh.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.distributed as dist
 
 from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
+from meshcompat._mesh.lookup import view_of
 from meshcompat._mesh.memory import ATTRIBUTE, Dim, Root, View, live_roots, lock
 from meshcompat._mesh.objects import inert_mesh, mesh_of
+from meshcompat._travel import detached as apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,67 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 FORMAT = 1
+
+
+def mesh_to_dict(mesh: DeviceMesh) -> dict[str, Any]:
+    """Return *mesh* in dicts, lists, strings and integers, fit for JSON.
+
+    `pickle`, `torch.save` and `copy.deepcopy` write the same of every mesh that meshcompat made,
+    instead of torch's private state, which another release cannot read. What torch or somebody
+    else made keeps torch's own pickle.
+
+    Args:
+        mesh: The root or any submesh.
+
+    Returns:
+        Device type, shape, names and ranks of the root, the mesh dims by name and layout, and the
+        rank that wrote it.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_submesh, init_device_mesh, mesh_to_dict
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> mesh_to_dict(get_submesh(mesh, "tp"))["dims"]
+        [['tp', [[4, 1]]]]
+    """
+    return to_plain(view_of(mesh))
+
+
+def mesh_from_dict(data: object, *, detached: bool = False) -> DeviceMesh:
+    """Return the mesh that `mesh_to_dict` wrote, in this world or in another one.
+
+    The root must be there: one of the same device type, shape, names and ranks. Of several that
+    are alike it is the one that as many were made before by `init_device_mesh` as where the mesh
+    was written. So must its mesh dims: flatten and unflatten first.
+
+    Args:
+        data: What `mesh_to_dict` returned, also after JSON.
+        detached: Where no root fits, or there is no world, return a detached mesh instead of
+            raising, as a pickle does: a `DeviceMesh` with the ranks, the names, the sizes and the
+            coordinate that it was written with. Look-ups on it are arithmetic; what needs a
+            process group raises `MeshLayoutError`.
+
+    Returns:
+        The mesh of the ranks that were written, on the live root with the groups it has. A rank
+        that is not among these ranks gets a mesh whose coordinate is None.
+
+    Raises:
+        MeshLayoutError: *data* is no mesh; no live root has these mesh dims, unless *detached*;
+            or roots are alike and which of them is meant cannot be told, because torch made it.
+
+    Collective:
+        No, and no process group is made.
+
+    Example:
+        >>> from meshcompat import get_submesh, init_device_mesh, mesh_from_dict, mesh_to_dict
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> tp = get_submesh(mesh, "tp")
+        >>> mesh_from_dict(mesh_to_dict(tp)) is tp
+        True
+    """
+    return read(data, detached=detached)
 
 
 def to_plain(view: View, *, in_process: bool = False) -> dict[str, Any]:
@@ -39,33 +101,39 @@ def to_plain(view: View, *, in_process: bool = False) -> dict[str, Any]:
         "number": root.number,
         "dims": [_plain_dim(dim) for dim in view.dims],
         "start": start,
+        "rank": root.rank,
     }
     return {**plain, "token": root.token} if in_process and root.number is None else plain
 
 
-def from_plain(data: object) -> DeviceMesh:
-    """Return the mesh that `to_plain` wrote, on a live root; the name of this is in pickles.
+def read(data: object, *, detached: bool) -> DeviceMesh:
+    """Return the mesh that `to_plain` wrote, on a live root, or *detached* where none fits.
 
     Raises:
-        MeshLayoutError: *data* is none of ours, or no live root has these mesh dims.
+        MeshLayoutError: *data* is none of ours; no live root has these mesh dims, and it may not
+            be detached; or which of several roots is meant cannot be told.
     """
-    if not dist.is_initialized():
-        raise MeshLayoutError(
-            "a mesh is read onto the living process groups of its world; call "
-            "torch.distributed.init_process_group and make its root mesh first"
-        )
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise MeshLayoutError(
             f"{data!r} is no mesh as this meshcompat writes one, with format {FORMAT}; pass what "
             f"meshcompat.mesh_to_dict returned"
         )
+    if not dist.is_initialized() and not detached:
+        raise MeshLayoutError(
+            "a mesh is read onto the living process groups of its world; call "
+            "torch.distributed.init_process_group and make its root mesh first, or give "
+            "detached=True for a mesh without process groups"
+        )
     with lock:
-        return _read(data)
+        root = _find_root(data, detached=detached)
+        dims = None if root is None else _find_dims(root, data.get("dims"), detached=detached)
+        if root is None or dims is None:
+            root = apart.root_of(data)
+            dims = apart.dims_of(data)
+        return _mesh_on(root, dims, data)
 
 
-def _read(data: dict[str, Any]) -> DeviceMesh:
-    root = _find_root(data)
-    dims = _find_dims(root, data.get("dims"))
+def _mesh_on(root: Root, dims: tuple[Dim, ...], data: dict[str, Any]) -> DeviceMesh:
     start = data.get("start")
     axes = _layout.join(dim.axes for dim in dims)
     if (
@@ -82,16 +150,21 @@ def _read(data: dict[str, Any]) -> DeviceMesh:
     return inert_mesh(root, dims, start)
 
 
-def _find_root(data: dict[str, Any]) -> Root:
-    """Return the living root that was written; of several alike only where it can be told."""
+def _find_root(data: dict[str, Any], *, detached: bool) -> Root | None:
+    """Return the living root that was written; of several alike only where it can be told.
+
+    None where there is none, and the mesh may be *detached*.
+    """
     wanted, number = data.get("root"), data.get("number")
     living = live_roots()
     alike = [root for root in living if _plain_root(root) == wanted]
     if not alike:
+        if detached:
+            return None
         raise MeshLayoutError(
             f"the mesh belongs to root mesh {wanted!r}, and the live ones are "
             f"{[_plain_root(root) for root in living]}; make the root first, as it was made before "
-            f"the mesh was written"
+            f"the mesh was written, or give detached=True for a mesh without process groups"
         )
     found = [root for root in alike if _is_the_one(root, data)] or _only(alike, number)
     if len(found) == 1:
@@ -123,14 +196,20 @@ def _only(alike: list[Root], number: object) -> list[Root]:
     return alike if numbered + len(unnumbered) == 1 else []
 
 
-def _find_dims(root: Root, wanted: object) -> tuple[Dim, ...]:
-    """Return the living mesh dims: the root's own, flattened ones, those of other views."""
+def _find_dims(root: Root, wanted: object, *, detached: bool) -> tuple[Dim, ...] | None:
+    """Return the living mesh dims: the root's own, flattened ones, those of other views.
+
+    None where one is not there, and the mesh may be *detached*.
+    """
     known = list(_known_dims(root))
     plain = [_plain_dim(dim) for dim in known]
     if not isinstance(wanted, list) or not wanted or any(dim not in plain for dim in wanted):
+        if detached:
+            return None
         raise MeshLayoutError(
             f"the mesh has mesh dims {wanted!r}, and its root has {plain}; flatten or unflatten "
-            f"as it was done before the mesh was written"
+            f"as it was done before the mesh was written, or give detached=True for a mesh "
+            f"without process groups"
         )
     return tuple(known[plain.index(dim)] for dim in wanted)
 
@@ -164,8 +243,3 @@ def _plain_root(root: Root) -> dict[str, Any]:
 
 def _plain_dim(dim: Dim) -> list[Any]:
     return [dim.name, [list(axis) for axis in dim.axes]]
-
-
-# torch.load(weights_only=True) reads what is allowed by name; since 2.4, before that it cannot.
-if hasattr(torch.serialization, "add_safe_globals"):
-    torch.serialization.add_safe_globals([from_plain])
