@@ -233,3 +233,25 @@ def make_unchecked():
 
 def test_nothing_is_compared_inside_unchecked(pool):
     assert pool.run(make_unchecked) == [(0, True)] * 8
+
+
+def agreed_on(names):
+    """Ask for a root, and return whether all ranks did."""
+    try:
+        mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=names)
+    except mc.MeshMismatchError:
+        return False
+    return True
+
+
+def written_by_one_and_read_by_all():
+    """Make two roots after a call that failed for one kind of root on rank 0, for another elsewhere."""
+    agreed = agreed_on(("dp", "tp") if dist.get_rank() == 0 else ("tp", "dp"))
+    roots = [mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp")) for _ in range(2)]
+    told = [mc.mesh_to_dict(roots[1])]
+    dist.broadcast_object_list(told, src=1)
+    return agreed, mc.mesh_from_dict(told[0]) is roots[1]
+
+
+def test_a_call_that_failed_leaves_the_roots_of_all_ranks_alike(pool):
+    assert pool.run(written_by_one_and_read_by_all) == [(False, True)] * 8
