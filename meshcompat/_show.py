@@ -48,7 +48,8 @@ def show(
 
     Raises:
         MeshDimError: The mesh dim is unknown.
-        MeshLayoutError: *nodes* do not fit the ranks, or *rank* is not one of them.
+        MeshLayoutError: *nodes* do not fit the ranks, *rank* is not one of them, or a layout
+            is that of no mesh.
 
     Collective:
         No.
@@ -97,9 +98,16 @@ class _Facts(NamedTuple):
 
 
 def _of_layout(layout: MeshLayout, dim: int | str | None) -> _Facts:
-    names = layout.names or _numbered(layout.dims)
-    dims = tuple(MeshDim("", name, axes) for name, axes in zip(names, layout.dims, strict=True))
     count = math.prod(layout.root_shape)
+    names = layout.names or _numbered(layout.dims)
+    if len(names) != len(layout.dims) or any(
+        _layout.complement(axes, count) is None for axes in layout.dims
+    ):
+        raise MeshLayoutError(
+            f"{layout!r} is the layout of no mesh: give each mesh dim one name, and axes that "
+            f"divide {count} ranks into groups, as meshcompat.layout_of does"
+        )
+    dims = tuple(MeshDim("", name, axes) for name, axes in zip(names, layout.dims, strict=True))
     wanted = dims
     if dim is not None:
         index = _index(dim, names)

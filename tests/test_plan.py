@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -138,6 +139,21 @@ class TestText:
         assert "pp_size * cp_size * tp_size = 1 * 1 * 3 = 3" in err
         assert "each of these alone fits: --tp 2 or 4; --world-size 6 or 9" in err
 
+    @pytest.mark.parametrize("rich", ["there", "absent"])
+    def test_is_coloured_in_a_terminal_where_rich_is_there(self, capsys, monkeypatch, rich):
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        _, plain, _ = run(capsys, "--world-size", "64", "--tp", "16")
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        if rich == "absent":
+            monkeypatch.setitem(sys.modules, "rich.console", None)
+        _, out, _ = run(capsys, "--world-size", "64", "--tp", "16")
+        assert ("\x1b[33mwarning: tp-across-nodes" in out) == (rich == "there")
+        assert re.sub(r"\x1b\[[\d;]*m", "", out) == plain
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert run(capsys, "--world-size", "64", "--tp", "16")[1] == plain
+
     def test_a_check_prints_nothing(self, capsys):
         assert run(capsys, *WORDS, "--check") == (0, "", "")
         assert run(capsys, *WORDS, "--cp", "3", "--check") == (1, "", "")
@@ -205,7 +221,8 @@ class TestFiles:
         assert "No such file or directory" in err
 
     def test_of_toml_need_tomli_on_old_python(self, monkeypatch):
-        monkeypatch.setattr(files, "toml", None)
+        for name in ("tomllib", "tomli"):
+            monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ValueError, match="install tomli, or give JSON"):
             files.read("job.toml")
 
@@ -387,3 +404,11 @@ def test_the_documentation_shows_what_is_printed(example, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "110")
     _, out, err = run(capsys, *shlex.split(line.removeprefix("meshcompat plan ")))
     assert err + out == shown
+
+
+def test_names_that_a_terminal_cannot_show_are_spelled_out():
+    command = [sys.executable, "-m", "meshcompat", "plan", "--mesh", "\u00e9\u4e2d=2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    root = Path(mc.__file__).parent.parent
+    done = subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)
+    assert rb"\xe9\u4e2d" in done.stdout

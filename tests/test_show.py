@@ -90,6 +90,20 @@ class TestText:
         assert {0, 70001, 131071} <= drawn
         assert len(text.splitlines()) < 60
 
+    def test_leaves_out_ranks_of_a_large_node_and_counts_them(self):
+        text = mc.show(layout_of((1, 300, 1)), dim="dp", nodes=1, rank=150).text(80)
+        (count,) = re.findall(r"\.\.(\d+)\.\.", text.partition("150 A")[0])
+        assert "[150 A]" in text
+        assert len(marks_in(text)) + int(count) + 148 == 300
+        assert "..148.." in text
+
+    def test_is_drawn_in_letters_where_the_terminal_has_no_lines(self, monkeypatch):
+        drawing = mc.show(layout_of((2, 2, 2)), nodes=1)
+        assert "┌ node 0 ─" in str(drawing)
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        assert "+ node 0 -" in str(drawing)
+        assert str(drawing).isascii()
+
     def test_in_colour_has_the_same_letters(self):
         drawing = mc.show(layout_of((2, 2, 2)), nodes=2, rank=1)
         out = io.StringIO()
@@ -131,6 +145,14 @@ class TestFiles:
         for name in (*evil, hosts[0], hosts[7]):
             assert name in shown
         assert "<script" not in path.read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("suffix", [".svg", ".html"])
+    def test_leave_out_ranks_of_a_large_node_and_count_them(self, suffix, tmp_path):
+        path = tmp_path / f"mesh{suffix}"
+        mc.show(layout_of((1, 300, 1)), dim="dp", nodes=1).save(path)
+        drawn = [each for each in Read.file(path).elements if "tabindex" in each]
+        assert f"…{300 - len(drawn)}…" in Read.file(path).texts
+        assert 100 < len(drawn) < 200
 
     def test_are_text_for_the_suffix_txt(self, tmp_path):
         drawing = mc.show(layout_of((2, 2, 2)))
@@ -215,6 +237,19 @@ class TestRefusals:
     def test_nodes_that_do_not_fit(self, nodes):
         with pytest.raises(mc.MeshLayoutError, match="do not fit a world of 8 ranks"):
             mc.show(layout_of((2, 2, 2)), nodes=nodes)
+
+    @pytest.mark.parametrize(
+        "layout",
+        [
+            mc.MeshLayout((4,), (((3, 1),),), ("a",)),
+            mc.MeshLayout((8,), (((2, 1), (2, 1)),), ("a",)),
+            mc.MeshLayout((4,), (((4, 1),),), ("a", "b")),
+        ],
+        ids=str,
+    )
+    def test_layouts_of_no_mesh(self, layout):
+        with pytest.raises(mc.MeshLayoutError, match="is the layout of no mesh"):
+            mc.show(layout)
 
     @pytest.mark.parametrize("dim", ["cp", 3, -4, 0.0])
     def test_unknown_mesh_dims(self, dim):

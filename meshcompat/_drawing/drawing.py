@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ class Drawing:
         Path(path).write_text(make(), encoding="utf-8")
 
     def __str__(self) -> str:
-        return self.text()
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return text.in_encoding(self.text(), encoding)
 
     def __repr__(self) -> str:
         return f"<drawing of {self._picture.title}>"

@@ -61,7 +61,7 @@ class Picture:
         title: What is drawn, in a line.
         ranks: Global rank at each position of the root.
         root: Mesh dims of the root, for the coordinate of a rank.
-        dims: Mesh dims to draw, each on its own.
+        dims: Mesh dims to draw, each on its own; each divides the ranks into groups.
         boxes: Nodes, and their ranks.
         box_word: What a box is called.
         rank: The rank to point out, or None.
@@ -86,7 +86,7 @@ class Picture:
 
     def group_number(self, dim: MeshDim, rank: int) -> int:
         """Return the number of a rank's group, counted in the order of first positions."""
-        starts = self._starts(dim.axes)
+        starts = _layout.complement(dim.axes, len(self.ranks)) or ()
         return _layout.coordinate(starts, _layout.start_of(dim.axes, self.positions[rank]))
 
     def group_count(self, dim: MeshDim) -> int:
@@ -162,12 +162,6 @@ class Picture:
     @functools.cached_property
     def _home(self) -> dict[int, int]:
         return {rank: index for index, box in enumerate(self.boxes) for rank in box.ranks}
-
-    def _starts(self, axes: Axes) -> Axes:
-        starts = _layout.complement(axes, len(self.ranks))
-        if starts is None:
-            raise ValueError(f"axes {axes} do not tile {len(self.ranks)} positions")
-        return starts
 
 
 def _cells_of(box: Box, mates: list[int], budget: int) -> Cells:

@@ -103,9 +103,8 @@ def _grid(picture: Picture, dim: MeshDim, top: float, told: float) -> tuple[list
     left = float(_MARGIN)
     for item in items:
         if isinstance(item, Gap):
-            if left > _MARGIN:
-                top += height + _PAD
-            top += _LINE
+            # A gap stands between boxes, so that there is one in the row above.
+            top += height + _PAD + _LINE
             parts.append(_text(_MARGIN + _PAD, top - 4, f"… {item} …", "quiet"))
             left = _MARGIN
             continue

@@ -21,6 +21,9 @@ NARROWEST = 40
 BOLD = -1
 
 
+_PLAINER = str.maketrans("┌┐└┘─│", "++++-|")
+
+
 class Span(NamedTuple):
     """A part of a line: its shade in the palette, or `BOLD`, or None."""
 
@@ -45,6 +48,15 @@ def lines_of(picture: Picture, width: int) -> list[Line]:
         legend = f"[ ] is rank {picture.rank}; equal letters are one group"
         lines += [[], *([Span(text)] for text in textwrap.wrap(legend, width))]
     return lines
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """Return a text with lines drawn so that the encoding has them."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAINER)
+    return text
 
 
 def _grid(picture: Picture, dim: MeshDim, width: int) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -50,6 +51,8 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if output.as_json:
         sys.stdout.write(f"{json.dumps(report.document_of(plan))}\n")
     else:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names that a terminal cannot show
         _print(report.lines_of(plan, shutil.get_terminal_size().columns))
     return 0
 

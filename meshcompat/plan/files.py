@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-if sys.version_info >= (3, 11):
-    import tomllib as toml
-else:
-    try:
-        import tomli as toml
-    except ImportError:
-        toml = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def read(path: str) -> dict[str, Any]:
@@ -25,13 +21,9 @@ def read(path: str) -> dict[str, Any]:
     suffix = Path(path).suffix.lower()
     if suffix not in {".toml", ".json"}:
         raise ValueError(f"{path!r} must end in .toml or .json")
-    if suffix == ".toml" and toml is None:
-        raise ValueError(
-            f"{path!r} is TOML, which Python reads from 3.11 on; install tomli, or give JSON"
-        )
+    loads = json.loads if suffix == ".json" else _toml_loads(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        found = toml.loads(text) if suffix == ".toml" else json.loads(text)
+        found = loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read {path!r}: {error.strerror}") from error
     except ValueError as error:  # what is not UTF-8, TOML or JSON is one
@@ -39,3 +31,14 @@ def read(path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path!r} must hold keys and values, such as tp = 8")  # noqa: TRY004
     return {key.replace("-", "_"): value for key, value in found.items()}
+
+
+def _toml_loads(path: str) -> Callable[[str], Any]:
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    try:
+        loads: Callable[[str], Any] = importlib.import_module(name).loads
+    except ImportError as error:
+        raise ValueError(
+            f"{path!r} is TOML, which Python reads from 3.11 on; install tomli, or give JSON"
+        ) from error
+    return loads
