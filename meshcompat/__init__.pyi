@@ -25,10 +25,12 @@ from meshcompat._reshape import unflatten as unflatten
 from meshcompat._reshape import register_axis as register_axis
 
 # Ask.
+from meshcompat._inspect import get_all_groups as get_all_groups
 from meshcompat._inspect import get_axis_names as get_axis_names
 from meshcompat._inspect import get_axis_size as get_axis_size
 from meshcompat._inspect import get_flattened_meshes as get_flattened_meshes
 from meshcompat._inspect import get_group as get_group
+from meshcompat._inspect import get_local_rank as get_local_rank
 from meshcompat._inspect import get_ranks as get_ranks
 from meshcompat._inspect import get_root_mesh as get_root_mesh
 from meshcompat._inspect import has_axis as has_axis

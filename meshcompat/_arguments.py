@@ -110,8 +110,8 @@ def world_is_fake() -> bool:
 def _index_of(key: object, names: Sequence[str | None]) -> int:
     if isinstance(key, str) and key in names:
         return names.index(key)
-    if type(key) is int and 0 <= key < len(names):
-        return key
+    if is_int(key) and 0 <= key < len(names):
+        return int(key)
     raise MeshDimError(
         f"backend_override names unknown mesh dim {key!r}; the mesh dims are {tuple(names)}, "
         f"by name or by index from 0"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
+
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._eras.compiled import constant_when_compiled
-from meshcompat._errors import MeshDimError
+from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._layout import MeshLayout
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import recall
 from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
-from meshcompat._mesh.memory import recall_told
+from meshcompat._mesh.memory import names_of, recall_told
+from meshcompat._mesh.objects import outside_message
 from meshcompat._plain_arguments import as_names
 from meshcompat._reshape import flatten, in_root_order
-from meshcompat._select import get_submesh
+from meshcompat._select import part_over
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
+    from meshcompat._mesh.memory import Dim, View
 
 T = TypeVar("T")
 
@@ -119,8 +121,16 @@ def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
     return MappingProxyType(dict(root.flattened))
 
 
+@overload
+def get_axis_size(mesh: DeviceMesh, name: str) -> int: ...
+
+
+@overload
+def get_axis_size(mesh: DeviceMesh, name: str, default: T) -> int | T: ...
+
+
 @constant_when_compiled
-def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T:  # type: ignore[assignment]
+def get_axis_size(mesh: DeviceMesh, name: str, default: object = _RAISE) -> object:
     """Return the size of a mesh dim by name, native or flattened.
 
     Args:
@@ -157,15 +167,15 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: T = _RAISE) -> int | T: 
 
 
 @constant_when_compiled
-def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
-    """Return the process group over one or several mesh dims.
+def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> ProcessGroup:
+    """Return the process group over one or several mesh dims, by default over all of *mesh*.
 
     A group that the root has for these ranks is taken; else `flatten` makes it, under its
     default name. A group has no order of mesh dims, so the order of *names* does not matter.
 
     Args:
         mesh: The root or any submesh.
-        names: One name, or a list or tuple of names.
+        names: One name, or several in a list or tuple; a 1-D mesh needs none.
 
     Returns:
         This rank's process group.
@@ -188,20 +198,48 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str]) -> ProcessGroup:
         [0, 1, 2, 3]
     """
     view = view_of(mesh)
-    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
+    dims = _dims_asked(view, names)
     if len(dims) == 1:
         return group_in(view, dims[0])
-    flat = flatten(get_submesh(mesh, tuple(dim.name or "" for dim in dims)))
+    flat = flatten(mesh, _names_in_root_order(view, dims))
     return group_in(view, view_of(flat).dims[0])
 
 
 @constant_when_compiled
-def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
-    """Return the global ranks of the group over one or several mesh dims.
+def get_all_groups(mesh: DeviceMesh) -> list[ProcessGroup]:
+    """Return this rank's process group of every dim of *mesh*, in the order of the dims.
 
     Args:
         mesh: The root or any submesh.
-        names: One name, or a list or tuple of names.
+
+    Raises:
+        NotInMeshError: This rank is outside the mesh.
+        MeshLayoutError: The mesh was made without groups.
+
+    Collective:
+        No, and no process group is made.
+
+    Torch:
+        Public from 2.3 on, as ``DeviceMesh.get_all_groups``.
+
+    Example:
+        >>> from torch.distributed import get_process_group_ranks
+        >>> from meshcompat import get_all_groups, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> [get_process_group_ranks(group) for group in get_all_groups(mesh)]    # on rank 0
+        [[0, 4], [0, 1, 2, 3]]
+    """
+    view = view_of(mesh)
+    return [group_in(view, dim) for dim in view.dims]
+
+
+@constant_when_compiled
+def get_ranks(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> list[int]:
+    """Return the global ranks of the group over mesh dims, by default over all of *mesh*.
+
+    Args:
+        mesh: The root or any submesh.
+        names: One name, or several in a list or tuple; a 1-D mesh needs none.
 
     Returns:
         Ranks around this one in the order of their group; on a rank outside the mesh those
@@ -221,10 +259,40 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str]) -> list[int]:
         [0, 1, 4, 5]
     """
     view = view_of(mesh)
-    dims = in_root_order([get_dim(view, name) for name in as_names(names)])
-    submesh = get_submesh(mesh, tuple(dim.name or "" for dim in dims))
-    ranks = view_of(submesh).ranks
+    dims = _dims_asked(view, names)
+    ranks = part_over(view, tuple(in_root_order(dims))).ranks
     return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
+
+
+@constant_when_compiled
+def get_local_rank(mesh: DeviceMesh, name: str) -> int:
+    """Return this rank's place along a mesh dim, native or flattened.
+
+    Args:
+        mesh: The root or any submesh.
+        name: Name of the mesh dim, looked up as in `get_submesh`.
+
+    Returns:
+        A number from 0 to the size of the dim - 1.
+
+    Raises:
+        MeshDimError: The name is unknown.
+        NotInMeshError: This rank is outside the mesh.
+
+    Collective:
+        No.
+
+    Example:
+        >>> from meshcompat import get_local_rank, init_device_mesh
+        >>> mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        >>> get_local_rank(mesh, "tp")    # on rank 0
+        0
+    """
+    view = view_of(mesh)
+    dim = get_dim(view, *as_names((name,)))
+    if not view.is_member:
+        raise NotInMeshError(outside_message())
+    return _layout.coordinate(dim.axes, view.root.position)
 
 
 @constant_when_compiled
@@ -296,3 +364,21 @@ def layout_of(mesh: DeviceMesh) -> MeshLayout:
         dims=view.layouts,
         names=names if len(names) == len(view.dims) else None,
     )
+
+
+def _dims_asked(view: View, names: object) -> tuple[Dim, ...]:
+    if names is None:
+        return view.dims
+    return tuple(get_dim(view, name) for name in as_names(names))
+
+
+def _names_in_root_order(view: View, dims: tuple[Dim, ...]) -> tuple[str, ...]:
+    names = names_of(in_root_order(dims))
+    if names is None:
+        sizes = tuple(map(_layout.size_of, view.layouts))
+        raise MeshLayoutError(
+            f"mesh dims of sizes {sizes} have no names to make a group over all of them "
+            f"under; give mesh_dim_names to meshcompat.init_device_mesh, or flatten the mesh "
+            f"under a name with meshcompat.flatten first"
+        )
+    return names

@@ -7,33 +7,48 @@ what to do.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Collection, KeysView, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from meshcompat._errors import MeshDimError, MeshLayoutError
 
 
+def in_order(given: object) -> tuple[Any, ...] | None:
+    """Return what an ordered collection holds, whatever its type; None for anything else.
+
+    Lists of configuration libraries, `torch.Size`, arrays of NumPy and ``dict.keys()`` are such
+    collections; a string, a set and a dict itself are not.
+    """
+    if isinstance(given, (str, bytes, Mapping)):
+        return None
+    if isinstance(given, AbstractSet) and not isinstance(given, KeysView):
+        return None
+    return tuple(given) if isinstance(given, Collection) else None
+
+
 def as_names(names: object) -> tuple[str, ...]:
-    """Bring a string, list or tuple of mesh dim names to a tuple of plain strings."""
+    """Bring one mesh dim name or an ordered collection of them to a tuple of plain strings."""
     if isinstance(names, str):
         return (str.__str__(names),)
-    if not isinstance(names, (list, tuple)) or not names:
+    given = in_order(names)
+    if not given:
         raise MeshLayoutError(
             f"expected a mesh dim name, or a list or tuple of at least one, got {names!r}; "
             f"for example 'dp' or ('dp', 'tp')"
         )
-    for name in names:
+    for name in given:
         if not isinstance(name, str):
             raise MeshDimError(
                 f"unknown mesh dim {name!r} in {names!r}: mesh dims are asked for by name"
             )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted({name for name in given if given.count(name) > 1})
     if repeated:
         raise MeshLayoutError(
             f"mesh dim names {names!r} repeat {repeated}; name every mesh dim once"
         )
-    return tuple(str.__str__(name) for name in names)
+    return tuple(str.__str__(name) for name in given)
 
 
 def as_name(name: object) -> str:
@@ -48,8 +63,8 @@ def as_name(name: object) -> str:
 
 def as_new_names(names: object, count: int) -> tuple[str, ...]:
     """Bring the names of *count* new mesh dims to a tuple."""
-    given = (names,) if isinstance(names, str) else names
-    if not isinstance(given, (list, tuple)) or len(given) != count:
+    given = (names,) if isinstance(names, str) else in_order(names)
+    if given is None or len(given) != count:
         raise MeshLayoutError(
             f"mesh_dim_names {names!r} must be {count} names, one for each mesh dim; give a "
             f"tuple of {count} strings"
@@ -62,12 +77,8 @@ def as_new_names(names: object, count: int) -> tuple[str, ...]:
 
 def as_sizes(sizes: object, what: str) -> tuple[int, ...]:
     """Bring the sizes of mesh dims to a tuple of positive ints."""
-    given = (sizes,) if is_int(sizes) else sizes
-    if (
-        not isinstance(given, Sequence)
-        or not given
-        or not all(is_int(size) and size > 0 for size in given)
-    ):
+    given = (sizes,) if is_int(sizes) else in_order(sizes)
+    if not given or not all(is_int(size) and size > 0 for size in given):
         raise MeshLayoutError(
             f"{what} {sizes!r} must be one or more positive ints, one for each mesh dim"
         )
@@ -79,9 +90,11 @@ def as_timeout(timeout: object) -> timedelta | None:
     if timeout is None:
         return None
     limit = timeout
-    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
+    if isinstance(timeout, bool):
+        limit = None
+    elif isinstance(timeout, numbers.Real):
         try:
-            limit = timedelta(seconds=timeout)
+            limit = timedelta(seconds=float(timeout))
         except (OverflowError, ValueError):  # NaN is a ValueError
             limit = None
     if not isinstance(limit, timedelta) or limit <= timedelta(0):

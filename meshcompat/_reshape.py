@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, overload
 
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options
@@ -17,36 +21,76 @@ from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock, refuse_detached
 from meshcompat._mesh.objects import flat_mesh, mesh_of
 from meshcompat._mesh.order import keeps_order
-from meshcompat._plain_arguments import as_name, as_new_names, as_sizes, as_timeout
+from meshcompat._plain_arguments import (
+    as_name,
+    as_new_names,
+    as_sizes,
+    as_timeout,
+    in_order,
+    is_int,
+)
+from meshcompat._select import get_submesh
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-
-    from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
-
     from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
     from meshcompat._mesh.memory import View
 
 
+@overload
+def flatten(
+    mesh: DeviceMesh,
+    mesh_dim_name: str,
+    /,
+    *,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    share_groups: bool = True,
+) -> DeviceMesh: ...
+
+
+@overload
+def flatten(
+    mesh: DeviceMesh,
+    *,
+    mesh_dim_name: str | None = None,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    share_groups: bool = True,
+) -> DeviceMesh: ...
+
+
+@overload
+def flatten(
+    mesh: DeviceMesh,
+    mesh_dims: Sequence[str],
+    mesh_dim_name: str | None = None,
+    *,
+    backend_override: object = None,
+    timeout: timedelta | float | None = None,
+    share_groups: bool = True,
+) -> DeviceMesh: ...
+
+
 @constant_when_compiled
 def flatten(
     mesh: DeviceMesh,
+    mesh_dims: str | Sequence[str] | None = None,
     mesh_dim_name: str | None = None,
     *,
     backend_override: object = None,
     timeout: timedelta | float | None = None,
     share_groups: bool = True,
 ) -> DeviceMesh:
-    """Return the 1-D mesh over all dims of *mesh*, and keep it under a name.
+    """Return the 1-D mesh over the named dims of *mesh*, and keep it under a name.
 
     The last mesh dim varies fastest, so ranks ascend where the dims stand in the order of
-    their root.
+    their root. ``flatten(mesh, "name")`` joins all dims of *mesh*.
 
     Args:
-        mesh: Mesh of shape ``(s0, ..., sn)``, adjacent dims or not.
+        mesh: The root or any submesh.
+        mesh_dims: Names of mesh dims of sizes ``(s0, ..., sn)``, adjacent or not, as a tuple or
+            list; by default all dims of *mesh*.
         mesh_dim_name: Name of the joined mesh dim, new in the root; by default the names
             of the dims joined with ``_``.
         backend_override: Backend name, options, or a pair of both for a new group.
@@ -60,8 +104,9 @@ def flatten(
         own name is that mesh itself.
 
     Raises:
+        MeshDimError: One of *mesh_dims* is unknown.
         MeshLayoutError: The name is taken, or the ranks would not ascend, which torch's
-            process groups cannot keep.
+            process groups cannot keep; or *mesh_dims* repeat or overlap.
         MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
     Collective:
@@ -75,13 +120,21 @@ def flatten(
         where FSDP2 finds it nowhere else.
 
     Example:
-        >>> from meshcompat import flatten, get_submesh, init_device_mesh
+        >>> from meshcompat import flatten, init_device_mesh
         >>> mesh = init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "cp"))
-        >>> flatten(get_submesh(mesh, ("pp", "cp")), "pp_cp").mesh.tolist()    # on rank 0
+        >>> flatten(mesh, ("pp", "cp"), "pp_cp").mesh.tolist()    # on rank 0
         [0, 1, 4, 5]
+        >>> flatten(mesh, "world").size()
+        8
     """
+    if mesh_dim_name is None and in_order(mesh_dims) is None:
+        mesh_dims, name = None, mesh_dims
+    else:
+        name = mesh_dim_name
+    if mesh_dims is not None:
+        mesh = get_submesh(mesh, mesh_dims)
     view = view_of(mesh)
-    name = _flat_name(view, mesh_dim_name)
+    name = _flat_name(view, name)
     limit = as_timeout(timeout)
     (asked,) = as_group_options(backend_override, (name,), limit)
     made_with = asked if limit is not None else asked._replace(timeout=view.root.timeout)
@@ -332,8 +385,8 @@ def in_root_order(dims: Sequence[Dim]) -> list[Dim]:
 
 def _dim_index(view: View, mesh_dim: object) -> int:
     count = len(view.dims)
-    if type(mesh_dim) is int and -count <= mesh_dim < count:
-        return mesh_dim % count
+    if is_int(mesh_dim) and -count <= mesh_dim < count:
+        return int(mesh_dim) % count
     for index, dim in enumerate(view.dims):
         if dim.name is not None and dim.name == mesh_dim:
             return index

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _groups, _layout
 from meshcompat._arguments import as_device_type, as_group_options, as_ranks, world_is_fake
@@ -19,13 +23,6 @@ from meshcompat._mesh.memory import Group, lock
 from meshcompat._mesh.objects import finished, new_root
 from meshcompat._mesh.order import refuse_descending
 from meshcompat._plain_arguments import as_new_names, as_sizes, as_timeout
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-
-    from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
 
 
 def init_device_mesh(

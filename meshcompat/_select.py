@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._eras.compiled import constant_when_compiled
@@ -11,13 +14,9 @@ from meshcompat._mesh.links import links, recall
 from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
 from meshcompat._mesh.memory import View
 from meshcompat._mesh.objects import inert_mesh, mesh_of
-from meshcompat._plain_arguments import as_names
+from meshcompat._plain_arguments import as_names, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch.distributed.device_mesh import DeviceMesh
-
     from meshcompat._mesh.memory import Dim
 
 
@@ -167,9 +166,10 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         >>> concatenate(parts).mesh.tolist()    # on rank 0
         [[0, 1], [4, 5]]
     """
-    if not isinstance(meshes, (list, tuple)) or not meshes:
+    given = in_order(meshes)
+    if not given:
         raise MeshLayoutError(f"expected a list or tuple of at least one mesh, got {meshes!r}")
-    views = [view_of(mesh) for mesh in meshes]
+    views = [view_of(mesh) for mesh in given]
     root = views[0].root
     if any(view.root is not root for view in views):
         raise MeshLayoutError(
@@ -248,7 +248,11 @@ def part_of(view: View, names: tuple[str, ...]) -> View:
         MeshDimError: A name is unknown.
         MeshLayoutError: Two dims overlap.
     """
-    dims = tuple(get_dim(view, name) for name in names)
+    return part_over(view, tuple(get_dim(view, name) for name in names))
+
+
+def part_over(view: View, dims: tuple[Dim, ...]) -> View:
+    """Return what would be known of the submesh of these dims, see `part_of`."""
     _refuse_overlap(view, dims)
     if view.elsewhere is None:
         return View(view.root, dims, view.anchor)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch.distributed.device_mesh import DeviceMesh
+
 from meshcompat import _layout
 from meshcompat._drawing.drawing import Drawing
 from meshcompat._drawing.picture import MeshDim, Picture, boxes_of
@@ -16,8 +18,6 @@ from meshcompat._layout import MeshLayout
 from meshcompat._plain_arguments import is_int
 
 if TYPE_CHECKING:
-    from torch.distributed.device_mesh import DeviceMesh
-
     from meshcompat._mesh.memory import Dim
 
 

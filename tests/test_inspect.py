@@ -114,6 +114,17 @@ class TestAxes:
             assert not mc.has_axis(one, 0)
 
 
+class TestLocalRank:
+    def test_is_the_place_of_the_rank_along_a_dim(self):
+        for rank in each_rank(8):
+            mesh = make_mesh()
+            coordinate = (rank // 4, rank // 2 % 2, rank % 2)
+            assert tuple(mc.get_local_rank(mesh, name) for name in NAMES) == coordinate
+            assert mc.get_local_rank(mesh, "pp_tp") == 2 * coordinate[0] + coordinate[2]
+            assert mc.get_local_rank(make_view(mesh), "ep") == rank % 4
+            assert mc.get_local_rank(mc.get_flat_mesh(mesh, "tp"), "dp_tp") == rank % 4
+
+
 class TestLayout:
     def test_is_root_shape_dims_and_names(self, mesh):
         assert mc.layout_of(mc.get_submesh(mesh, ("pp_tp", "dp"))) == mc.MeshLayout(

@@ -233,6 +233,8 @@ def test_no_public_call_warns():
                 mc.get_flat_mesh(mesh, "flat"), 0, (2, 2), ("a", "b")
             ),
             "concatenate": lambda: mc.concatenate([mc.get_flat_mesh(mesh, "pp"), dp_tp]),
+            "get_all_groups": lambda: mc.get_all_groups(mesh),
+            "get_local_rank": lambda: mc.get_local_rank(mesh, "flat"),
             "get_all_submeshes": lambda: mc.get_all_submeshes(mesh, "flat"),
             "get_fsdp_dp_mesh": lambda: mc.get_fsdp_dp_mesh(
                 mc.init_device_mesh("cpu", (2, 4, 1), mesh_dim_names=fsdp_names)

@@ -17,18 +17,22 @@ from tests.support import native
 SIGNATURES = {
     "_MeshSpec": "shape, axes, flattened_axes=...",
     "_create_device_meshes": (
-        "strategy_config, parallelism, *, world_size, timeout_minutes=None, ranks=None"
+        "strategy_config, parallelism, *, world_size, timeout=None, device_type=None, ranks=None, "
+        "timeout_minutes=None"
     ),
-    "_create_fsdp2_device_mesh": "parallelism, *, world_size, timeout_minutes=None, ranks=None",
+    "_create_fsdp2_device_mesh": (
+        "parallelism, *, world_size, timeout=None, device_type=None, ranks=None, timeout_minutes=None"
+    ),
     "_create_megatron_fsdp_device_mesh": (
-        "parallelism, *, world_size, timeout_minutes=None, ranks=None"
+        "parallelism, *, world_size, timeout=None, device_type=None, ranks=None, timeout_minutes=None"
     ),
     "_create_moe_mesh": (
-        "device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout_minutes=None, ranks=None"
+        "device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout=None, ranks=None, "
+        "timeout_minutes=None"
     ),
     "_degree": "value",
     "_infer_dp_size": "dp_size, *, world_size, non_dp_size, expression, factors",
-    "_init_named_mesh": "spec, *, timeout_minutes=None, ranks=None",
+    "_init_named_mesh": "spec, *, timeout=None, device_type=None, ranks=None, timeout_minutes=None",
     "_mesh_device_type": "",
     "_register_flattened_axes": (
         "device_mesh, flattened_axes, *, timeout_minutes=None, publish=True"

@@ -21,7 +21,7 @@ OUTSIDE: dict[str, object] = {
     "register_flattened_axes": lambda mesh: mc.register_flattened_axes(mesh, {"new": ("pp", "tp")}),
     "create_moe_mesh": lambda mesh: mc.create_moe_mesh(mesh, ep_shard_size=1, ep_size=2),
 }  # fmt: skip
-RAISE_OUTSIDE = {"get_group", "register_axis"}
+RAISE_OUTSIDE = {"get_all_groups", "get_group", "get_local_rank", "register_axis"}
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

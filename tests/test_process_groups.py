@@ -42,6 +42,22 @@ class TestGetGroup:
                     assert dist.get_process_group_ranks(mc.get_group(mesh, names)) == ranks
                     assert mc.get_ranks(mesh, names) == ranks
 
+    def test_is_over_all_dims_where_no_names_are_given(self):
+        for rank in each_rank(8):
+            mesh = make_mesh()
+            tp = mc.get_flat_mesh(mesh, "tp")
+            bare = mc.init_device_mesh("cpu", (8,))
+            with recorded_groups() as groups:
+                assert mc.get_group(mesh) is mc.get_group(bare) is dist.group.WORLD
+                assert mc.get_group(tp) is mesh.get_group("tp")
+            assert groups == []
+            assert mc.get_ranks(mesh) == mc.get_ranks(bare) == list(range(8))
+            assert mc.get_ranks(tp) == [rank - rank % 2, rank - rank % 2 + 1]
+
+    def test_of_every_dim(self, mesh):
+        groups = mc.get_all_groups(mc.get_submesh(mesh, ("tp", "pp")))
+        assert [dist.get_process_group_ranks(group) for group in groups] == [[4, 5], [1, 5]]
+
     def test_takes_a_group_that_is_there(self, mesh):
         flat = mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "x")
         with recorded_groups() as groups:

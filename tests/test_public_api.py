@@ -6,30 +6,40 @@ import inspect
 import io
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import meshcompat as mc
+from meshcompat import mesh_utils
 from meshcompat.testing import fake_world
 
 SIGNATURES = {
     "concatenate": "(meshes)",
     "create_device_meshes": (
-        "(strategy_config, parallelism, *, world_size, timeout_minutes=None, ranks=None)"
+        "(strategy_config, parallelism, *, world_size, timeout=None, device_type=None, ranks=None, "
+        "timeout_minutes=None)"
     ),
-    "create_fsdp2_device_mesh": "(parallelism, *, world_size, timeout_minutes=None, ranks=None)",
+    "create_fsdp2_device_mesh": (
+        "(parallelism, *, world_size, timeout=None, device_type=None, ranks=None, "
+        "timeout_minutes=None)"
+    ),
     "create_megatron_fsdp_device_mesh": (
-        "(parallelism, *, world_size, timeout_minutes=None, ranks=None)"
+        "(parallelism, *, world_size, timeout=None, device_type=None, ranks=None, "
+        "timeout_minutes=None)"
     ),
     "create_moe_mesh": (
-        "(device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout_minutes=None, ranks=None)"
+        "(device_mesh, *, ep_shard_size, ep_size, pp_size=1, timeout=None, ranks=None, "
+        "timeout_minutes=None)"
     ),
     "create_ring_ulysses_mesh": "(device_mesh, *, ring_degree, ulysses_degree)",
     "flatten": (
-        "(mesh, mesh_dim_name=None, *, backend_override=None, timeout=None, share_groups=True)"
+        "(mesh, mesh_dims=None, mesh_dim_name=None, *, backend_override=None, timeout=None, "
+        "share_groups=True)"
     ),
     "from_group": "(groups, device_type, mesh=None, *, mesh_dim_names=None)",
+    "get_all_groups": "(mesh)",
     "get_all_submeshes": "(mesh, name)",
     "get_axis_names": "(mesh, *, flattened=True)",
     "get_axis_size": "(mesh, name, default=<raise>)",
@@ -39,8 +49,9 @@ SIGNATURES = {
         "(mesh, dp_replicate_name='dp_replicate', dp_shard_cp_name='dp_shard_cp', *, "
         "native_dims=False)"
     ),
-    "get_group": "(mesh, names)",
-    "get_ranks": "(mesh, names)",
+    "get_group": "(mesh, names=None)",
+    "get_local_rank": "(mesh, name)",
+    "get_ranks": "(mesh, names=None)",
     "get_root_mesh": "(mesh)",
     "get_submesh": "(mesh, names)",
     "has_axis": "(mesh, name)",
@@ -48,14 +59,16 @@ SIGNATURES = {
         "(device_type, mesh_shape, *, mesh_dim_names=None, backend_override=None, timeout=None, "
         "ranks=None)"
     ),
-    "init_named_mesh": "(spec, *, timeout_minutes=None, ranks=None)",
+    "init_named_mesh": (
+        "(spec, *, timeout=None, device_type=None, ranks=None, timeout_minutes=None)"
+    ),
     "is_member": "(mesh)",
     "layout_of": "(mesh)",
     "mesh_from_dict": "(data)",
     "mesh_to_dict": "(mesh)",
     "register_axis": "(root, name, group)",
     "register_flattened_axes": (
-        "(device_mesh, flattened_axes, *, timeout_minutes=None, publish=False)"
+        "(device_mesh, flattened_axes, *, timeout=None, publish=False, timeout_minutes=None)"
     ),
     "same_root": "(a, b)",
     "show": "(mesh, *, dim=None, nodes=None, rank=None)",
@@ -144,6 +157,14 @@ def test_mismatch_error_names_the_culprit():
     error = mc.MeshMismatchError("text", rank=3, missing=(4,), descriptions={3: "flatten"})
     assert (str(error), error.rank) == ("text", 3)
     assert (error.missing, error.descriptions) == ((4,), {3: "flatten"})
+
+
+@pytest.mark.parametrize("module", [mc, mesh_utils], ids=lambda module: module.__name__)
+def test_types_of_every_name_are_there_at_run_time(module):
+    offered = [getattr(module, name) for name in module.__all__]
+    for value in filter(callable, offered):
+        hints = typing.get_type_hints(value)
+        assert hints or isinstance(value, type)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

@@ -8,7 +8,7 @@ from torch.distributed.constants import default_pg_timeout
 
 import meshcompat as mc
 from meshcompat import _eras
-from meshcompat.testing import each_rank, on_every_rank, recorded_groups
+from meshcompat.testing import each_rank, fake_world, on_every_rank, recorded_groups
 from tests.support import native
 from tests.support.oracle import Grid, seen
 
@@ -33,6 +33,9 @@ def fsdp_mesh(shape, **options):
     return mesh
 
 
+NAMES = ("pp", "dp", "tp")
+
+
 def ranks_of(records):
     return [list(record.ranks) for record in records]
 
@@ -43,6 +46,27 @@ def mesh(world):  # noqa: ARG001  (the mesh lives in it)
 
 
 class TestFlatten:
+    def test_of_named_dims_is_that_of_their_submesh(self):
+        for _ in each_rank(8):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+            flat = mc.flatten(mesh, ("pp", "tp"))
+            assert flat is mc.flatten(mc.get_submesh(mesh, ("pp", "tp")), "pp_tp")
+            assert flat is mc.flatten(mesh, ["pp", "tp"], "pp_tp")
+            assert flat is mc.flatten(mesh, mesh_dims=("pp", "tp"), mesh_dim_name="pp_tp")
+            assert mc.flatten(mesh, "all") is mc.flatten(mesh, NAMES, "all")
+            assert mc.flatten(mesh, mesh_dim_name="all") is mc.get_flat_mesh(mesh, "all")
+            assert (
+                mc.flatten(mesh, "tp", "tp")
+                is mc.flatten(mesh, ("tp",))
+                is mc.get_flat_mesh(mesh, "tp")
+            )
+
+    def test_of_named_dims_is_around_the_ranks_of_a_mesh_elsewhere(self):
+        with fake_world(8, rank=5):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=NAMES)
+            stage = mc.get_all_submeshes(mesh, "pp")[0]
+            assert mc.flatten(stage, ("dp", "tp"), "dp_tp").mesh.tolist() == [0, 1, 2, 3]
+
     def test_joins_every_choice_of_dims_in_the_order_of_the_root(self):
         choices = ["ab", "ac", "ad", "bc", "bd", "cd", "abc", "abd", "acd", "bcd", "abcd"]
         grid = Grid((2, 2, 2, 2), "abcd", **{f"flat_{choice}": choice for choice in choices})

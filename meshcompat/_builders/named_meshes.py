@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -10,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _layout
 from meshcompat._arguments import as_list
 from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
-from meshcompat._builders.sizes import degree, minutes
+from meshcompat._builders.sizes import degree, limit_of
 from meshcompat._builders.specs import EXPERT_NAMES, plain, plain_flattened
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
@@ -26,17 +27,20 @@ from meshcompat._select import get_flat_mesh, part_of
 def init_named_mesh(
     spec: MeshSpec,
     *,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
     ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
 ) -> DeviceMesh:
     """Return the root mesh of a spec, with its flattened mesh dims.
 
-    The device type is that of the default process group's backend.
-
     Args:
         spec: Shape, names, and flattened mesh dims.
-        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
+        timeout: Timeout of every group, a timedelta or seconds; by default that of the default
+            group.
+        device_type: Device type of the meshes; by default that of the default group's backend.
         ranks: Ordered global ranks, for a mesh on part of the world.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Returns:
         A root mesh of shape ``spec.shape``.
@@ -54,17 +58,16 @@ def init_named_mesh(
         8
     """
     shape, names, flattened = plain(spec)
-    limit = minutes(timeout_minutes)
+    limit = limit_of(timeout, timeout_minutes)
     order = ranks_in_world(shape, ranks)
     layouts = dict(zip(names, _layout.dims_of(shape), strict=True))
     joined = {
         name: _layout.join(layouts[part] for part in parts) for name, parts in flattened.items()
     }
     refuse_descending(order, joined)
-    mesh = init_device_mesh(
-        mesh_device_type(), shape, mesh_dim_names=names, timeout=limit, ranks=order
-    )
-    register_flattened_axes(mesh, flattened, timeout_minutes=timeout_minutes)
+    device = mesh_device_type() if device_type is None else device_type
+    mesh = init_device_mesh(device, shape, mesh_dim_names=names, timeout=limit, ranks=order)
+    register_flattened_axes(mesh, flattened, timeout=limit)
     return mesh
 
 
@@ -72,19 +75,21 @@ def register_flattened_axes(
     device_mesh: DeviceMesh,
     flattened_axes: Mapping[str, Sequence[str]],
     *,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
     publish: bool = False,
+    timeout_minutes: float | None = None,
 ) -> None:
     """Flatten mesh dims under new names, in the order given.
 
     Args:
         device_mesh: The root or any submesh.
         flattened_axes: For each new name the mesh dims that it joins.
-        timeout_minutes: Timeout of new groups, in minutes; by default that of the mesh.
+        timeout: Timeout of new groups, a timedelta or seconds; by default that of the mesh.
         publish: Write the flattened meshes into torch's own registry too, for code that
             finds them only by ``root[name]``; 2.2 to 2.4 have none. On torch 2.11 to 2.15
             DTensor's redistribute of uneven shards then returns wrong values:
             https://github.com/pytorch/pytorch/pull/194457.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Raises:
         MeshDimError: A mesh dim to join is unknown.
@@ -102,7 +107,7 @@ def register_flattened_axes(
         True
     """
     view = view_of(device_mesh)
-    limit = minutes(timeout_minutes)
+    limit = limit_of(timeout, timeout_minutes)
     made_with = GroupOptions(timeout=limit or view.root.timeout)
     parts = {
         name: part_of(view, joined) for name, joined in plain_flattened(flattened_axes).items()
@@ -123,8 +128,9 @@ def create_moe_mesh(
     ep_shard_size: int,
     ep_size: int,
     pp_size: int = 1,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
     ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
 ) -> DeviceMesh:
     """Return the expert mesh over all dims but ``pp``: one for each pipeline stage.
 
@@ -133,8 +139,9 @@ def create_moe_mesh(
         ep_shard_size: Ranks that shard the same experts.
         ep_size: Ranks that the experts are spread over; varies fastest.
         pp_size: Number of pipeline stages; above 1 it is checked against the mesh.
-        timeout_minutes: Timeout of the new groups, in minutes; by default that of the mesh.
+        timeout: Timeout of the new groups, a timedelta or seconds; by default that of the mesh.
         ranks: The ranks that *device_mesh* was made of, checked against it.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Returns:
         A mesh ``(ep_shard, ep)`` with the same root and its own groups.
@@ -178,7 +185,7 @@ def create_moe_mesh(
     # All dims as one are a stepping stone: nobody communicates over it, so it has neither a group
     # nor a mesh.
     line = View(view.root, (Dim(None, axes, None),), view.anchor, elsewhere=stage.elsewhere)
-    made_with = GroupOptions(timeout=minutes(timeout_minutes) or view.root.timeout)
+    made_with = GroupOptions(timeout=limit_of(timeout, timeout_minutes) or view.root.timeout)
     new = [
         (name, part, made_with)
         for name, part in zip(EXPERT_NAMES, split_dim(line, 0, sizes), strict=True)

@@ -110,6 +110,20 @@ def require_size_one(strategy_name: object, size: int | None, feature_name: str)
         )
 
 
+def limit_of(timeout: object, timeout_minutes: float | None) -> timedelta | None:
+    """Bring a timeout that is given in one of two units to a timedelta.
+
+    Raises:
+        MeshLayoutError: It is given twice, or is no time above zero.
+    """
+    if timeout is not None and timeout_minutes is not None:
+        raise MeshLayoutError(
+            f"timeout {timeout!r} and timeout_minutes {timeout_minutes!r} are one thing; give one "
+            f"of them"
+        )
+    return as_timeout(timeout) if timeout_minutes is None else minutes(timeout_minutes)
+
+
 def minutes(timeout_minutes: float | None) -> timedelta | None:
     """Bring a timeout in minutes to a timedelta.
 

@@ -1,7 +1,8 @@
 """The meshes that training strategies want: FSDP2 with HSDP, Megatron-FSDP, DDP."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import overload
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
@@ -9,8 +10,13 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _layout
 from meshcompat._arguments import as_list
 from meshcompat._builders.named_meshes import create_moe_mesh, init_named_mesh
-from meshcompat._builders.parallelism import HasParallelismSizes
-from meshcompat._builders.sizes import degrees_of
+from meshcompat._builders.parallelism import (
+    DDPConfig,
+    FSDP2Config,
+    HasParallelismSizes,
+    MegatronFSDPConfig,
+)
+from meshcompat._builders.sizes import degrees_of, limit_of
 from meshcompat._builders.specs import (
     EXPERT_NAMES,
     fsdp2_spec,
@@ -23,8 +29,57 @@ from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.order import refuse_descending
 from meshcompat._roots import ranks_in_world
 
-if TYPE_CHECKING:
-    from meshcompat._layout import Axes
+
+@overload
+def create_device_meshes(
+    strategy_config: FSDP2Config,
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
+    ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
+) -> tuple[DeviceMesh, DeviceMesh | None]: ...
+
+
+@overload
+def create_device_meshes(
+    strategy_config: MegatronFSDPConfig,
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
+    ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
+) -> tuple[DeviceMesh, None]: ...
+
+
+@overload
+def create_device_meshes(
+    strategy_config: DDPConfig,
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
+    ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
+) -> tuple[None, None]: ...
+
+
+@overload
+def create_device_meshes(
+    strategy_config: object,
+    parallelism: HasParallelismSizes,
+    *,
+    world_size: int,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
+    ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
+) -> tuple[DeviceMesh | None, DeviceMesh | None]: ...
 
 
 def create_device_meshes(
@@ -32,8 +87,10 @@ def create_device_meshes(
     parallelism: HasParallelismSizes,
     *,
     world_size: int,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
     ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
 ) -> tuple[DeviceMesh | None, DeviceMesh | None]:
     """Return the device mesh and the expert mesh of a strategy.
 
@@ -44,9 +101,12 @@ def create_device_meshes(
         strategy_config: An instance of a strategy's config class.
         parallelism: Sizes, ours or any object with the same attributes.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
+        timeout: Timeout of every group, a timedelta or seconds; by default that of the default
+            group.
+        device_type: Device type of the meshes; by default that of the default group's backend.
         ranks: Ordered global ranks, for a model on part of the world; the sizes then fill
             these ranks, and *world_size* may be their number.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Returns:
         ``(device_mesh, moe_mesh)``; the second is None without expert parallelism, and both
@@ -66,13 +126,14 @@ def create_device_meshes(
         ((1, 1, 4, 1, 2), [[0, 1, 2, 3], [4, 5, 6, 7]])
     """
     strategy = strategy_of(strategy_config)
+    limit = limit_of(timeout, timeout_minutes)
     if strategy == "FSDP2Config":
         return create_fsdp2_device_mesh(
-            parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
+            parallelism, world_size=world_size, timeout=limit, device_type=device_type, ranks=ranks
         )
     if strategy == "MegatronFSDPConfig":
         mesh = create_megatron_fsdp_device_mesh(
-            parallelism, world_size=world_size, timeout_minutes=timeout_minutes, ranks=ranks
+            parallelism, world_size=world_size, timeout=limit, device_type=device_type, ranks=ranks
         )
         return mesh, None
     refuse_for_ddp(degrees_of(parallelism))
@@ -83,16 +144,21 @@ def create_fsdp2_device_mesh(
     parallelism: HasParallelismSizes,
     *,
     world_size: int,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
     ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
 ) -> tuple[DeviceMesh, DeviceMesh | None]:
     """Return the root mesh of FSDP2, and the expert mesh where there are experts.
 
     Args:
         parallelism: Sizes; ``dp_size`` counts replicated and sharded ranks together.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
+        timeout: Timeout of every group, a timedelta or seconds; by default that of the default
+            group.
+        device_type: Device type of the meshes; by default that of the default group's backend.
         ranks: Ordered global ranks, for a model on part of the world.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Returns:
         The root ``(pp, dp_replicate, dp_shard, cp, tp)`` with flattened ``dp``,
@@ -116,20 +182,19 @@ def create_fsdp2_device_mesh(
     """
     order = None if ranks is None else as_list(ranks)
     sizes = degrees_of(parallelism)
+    limit = limit_of(timeout, timeout_minutes)
     spec, expert_sizes = fsdp2_spec(sizes, _count(world_size, order))
     pp = spec.shape[0]
-    experts: dict[str, Axes] = {}
+    experts: dict[str, _layout.Axes] = {}
     if expert_sizes is not None:
         parts = _layout.dims_of((pp, *expert_sizes))
         experts = dict(zip(("pp", *EXPERT_NAMES), parts, strict=True))
     refuse_descending(ranks_in_world(spec.shape, order), experts)
-    mesh = init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
+    mesh = init_named_mesh(spec, timeout=limit, device_type=device_type, ranks=order)
     if expert_sizes is None:
         return mesh, None
     ep_shard, ep = expert_sizes
-    moe_mesh = create_moe_mesh(
-        mesh, ep_shard_size=ep_shard, ep_size=ep, pp_size=pp, timeout_minutes=timeout_minutes
-    )
+    moe_mesh = create_moe_mesh(mesh, ep_shard_size=ep_shard, ep_size=ep, pp_size=pp, timeout=limit)
     return mesh, moe_mesh
 
 
@@ -137,16 +202,21 @@ def create_megatron_fsdp_device_mesh(
     parallelism: HasParallelismSizes,
     *,
     world_size: int,
-    timeout_minutes: float | None = None,
+    timeout: timedelta | float | None = None,
+    device_type: str | None = None,
     ranks: Sequence[int] | None = None,
+    timeout_minutes: float | None = None,
 ) -> DeviceMesh:
     """Return the root mesh of Megatron-FSDP.
 
     Args:
         parallelism: Sizes without pipeline and expert parallelism, and without replication.
         world_size: Number of ranks in the world.
-        timeout_minutes: Timeout of every group, in minutes; by default that of the default group.
+        timeout: Timeout of every group, a timedelta or seconds; by default that of the default
+            group.
+        device_type: Device type of the meshes; by default that of the default group's backend.
         ranks: Ordered global ranks, for a model on part of the world.
+        timeout_minutes: The timeout in minutes, in place of *timeout*.
 
     Returns:
         The root ``(dp, cp, tp)``, with flattened ``dp_cp`` where ``cp_size`` is above 1.
@@ -168,7 +238,8 @@ def create_megatron_fsdp_device_mesh(
     sizes = degrees_of(parallelism)
     refuse_for_megatron_fsdp(sizes)
     spec = megatron_fsdp_spec(sizes, _count(world_size, order))
-    return init_named_mesh(spec, timeout_minutes=timeout_minutes, ranks=order)
+    limit = limit_of(timeout, timeout_minutes)
+    return init_named_mesh(spec, timeout=limit, device_type=device_type, ranks=order)
 
 
 def _count(world_size: int, ranks: Sequence[int] | None) -> int:

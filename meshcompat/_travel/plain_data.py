@@ -7,9 +7,11 @@ process group, so it is no collective. Where no root fits it can be a detached m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
@@ -18,11 +20,6 @@ from meshcompat._mesh.lookup import view_of
 from meshcompat._mesh.memory import ATTRIBUTE, Dim, Root, View, live_roots, lock
 from meshcompat._mesh.objects import inert_mesh, mesh_of
 from meshcompat._travel import detached as apart
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch.distributed.device_mesh import DeviceMesh
 
 FORMAT = 1
 
