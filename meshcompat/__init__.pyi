@@ -10,6 +10,7 @@ __all__: list[str]  # noqa: PYI035  (it would be the list once more)
 # Make the first mesh.
 from meshcompat._roots import init_device_mesh as init_device_mesh
 from meshcompat._roots import from_group as from_group
+from meshcompat._destroy import destroy_mesh as destroy_mesh
 from meshcompat._agreement.checking import unchecked as unchecked
 
 # Select: no process group is made.

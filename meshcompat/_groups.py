@@ -125,7 +125,7 @@ def _make(
     handle = None if mine is None else _eras.primitives().handle_for(root.mesh, mine)
     # A second factorisation's own communicator serves nobody else, unless it is of size 1.
     shareable = share or not ordered
-    return _keep(root, Group(axes, made_with, handle, shareable=shareable))
+    return _keep(root, Group(axes, made_with, handle, shareable=shareable, is_ours=True))
 
 
 def _keep(root: Root, group: Group) -> Group:

@@ -273,6 +273,8 @@ def test_no_public_call_warns():
                 mc.FSDP2Config(), sizes, world_size=8
             ),
             "unchecked": mc.unchecked,
+            "show": lambda: mc.show(mesh),
+            "destroy_mesh": lambda: mc.destroy_mesh(mc.init_device_mesh("cpu", (8,))),
         }
         for call in calls.values():
             call()

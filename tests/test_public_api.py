@@ -34,6 +34,7 @@ SIGNATURES = {
         "timeout_minutes=None)"
     ),
     "create_ring_ulysses_mesh": "(device_mesh, *, ring_degree, ulysses_degree)",
+    "destroy_mesh": "(mesh, *, abort=False)",
     "flatten": (
         "(mesh, mesh_dims=None, mesh_dim_name=None, *, backend_override=None, timeout=None, "
         "share_groups=True)"

@@ -88,6 +88,9 @@ class Primitives(Protocol):
     def handle_for(self, root: DeviceMesh, group: ProcessGroup) -> Handle:
         """Return the handle that a mesh of *root* needs to find *group*."""
 
+    def forget_groups(self, root: DeviceMesh) -> None:
+        """Let torch's root go of the groups that it keeps for its meshes."""
+
     def group_of(self, handle: Handle) -> ProcessGroup | None:
         """Return the live process group of a handle, or None where there is none."""
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from meshcompat._eras._primitives import Primitives
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch.distributed.device_mesh import DeviceMesh
 
 
@@ -24,6 +26,9 @@ class TablePrimitives(Primitives, Protocol):
 
     def wants_innermost(self) -> bool:
         """Return whether TP takes only the last dim of torch's root, by its name (up to 2.8)."""
+
+    def unlink(self, meshes: Sequence[DeviceMesh]) -> None:
+        """Take what torch's tables, in this thread, say of *meshes* alone out of them."""
 
     def link(self, mesh: DeviceMesh, torch_root: DeviceMesh) -> None:
         """Tell torch, in this thread, that *mesh* is a submesh of *torch_root*."""

@@ -175,21 +175,25 @@ def are_options(value: object) -> bool:
     return hasattr(value, "backend") and hasattr(value, "_timeout")
 
 
-def gloo_backends() -> list[Any]:
-    """Return the gloo part of every group, so that the caller decides where it is destroyed.
+def gloo_backend(group: ProcessGroup) -> Any:
+    """Return the gloo part of a group, so that the caller decides where it goes; None without one.
 
     Up to torch 2.8 the destructor of a group holds the GIL while it joins gloo's threads. One of
     them may be about to release a tensor, for which it needs the GIL: the rank then hangs, rarely
     and under load. The destructor of the gloo object itself lets the GIL go, and it is the one
     that joins if this object is the last reference.
     """
-    found = []
+    # A group without a CPU backend says so by raising.
+    with contextlib.suppress(RuntimeError):
+        # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
+        backend: Any = group._get_backend(torch.device("cpu"))
+        if type(backend).__name__ == "ProcessGroupGloo":
+            return backend
+    return None
+
+
+def gloo_backends() -> list[Any]:
+    """Return the gloo part of every group; see `gloo_backend`."""
     # torch: distributed_c10d._world, since before 2.2 - pytorch#88330; the list of all groups
-    for group in list(distributed_c10d._world.pg_map):
-        # A group without a CPU backend says so by raising.
-        with contextlib.suppress(RuntimeError):
-            # torch: ProcessGroup._get_backend, since before 2.2 - pytorch#88330
-            backend: Any = group._get_backend(torch.device("cpu"))
-            if type(backend).__name__ == "ProcessGroupGloo":
-                found.append(backend)
-    return found
+    found = [gloo_backend(group) for group in list(distributed_c10d._world.pg_map)]
+    return [backend for backend in found if backend is not None]

@@ -19,6 +19,7 @@ from meshcompat import _layout
 from meshcompat._eras import rank_tensors, torch_2_05
 from meshcompat._eras.torch_2_05 import (
     _tables,
+    forget_groups,
     group_handles,
     group_of,
     make_detached,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from meshcompat._eras._primitives import Handle
 
 __all__ = [
+    "forget_groups",
     "group_handles",
     "group_of",
     "handle_for",
@@ -50,6 +52,7 @@ __all__ = [
     "publishes_flattened",
     "root",
     "set_group_handles",
+    "unlink",
     "wants_innermost",
 ]
 
@@ -133,6 +136,13 @@ def publishes_flattened() -> bool:
 
 def wants_innermost() -> bool:
     return True
+
+
+def unlink(meshes: Sequence[DeviceMesh]) -> None:
+    ours = {id(mesh) for mesh in meshes}
+    parents = _tables().child_to_parent_mapping
+    for child in [child for child, parent in parents.items() if id(parent) in ours]:
+        del parents[child]
 
 
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:

@@ -117,6 +117,10 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
     return (tag, dist.get_process_group_ranks(group), group.group_name)
 
 
+def forget_groups(root: DeviceMesh) -> None:
+    """Do nothing: torch's meshes keep no groups, but names or ranks of them."""
+
+
 def group_of(handle: Handle) -> ProcessGroup | None:
     if _has_group_names():
         return torch_2_10.group_of(handle)
@@ -144,6 +148,21 @@ def publishes_flattened() -> bool:
 
 def wants_innermost() -> bool:
     return _has_tp_check()
+
+
+def unlink(meshes: Sequence[DeviceMesh]) -> None:
+    ours = {id(mesh) for mesh in meshes}
+    roots, named = _tables().child_to_root_mapping, _tables().root_to_flatten_mapping
+    # Keys are values: what stands under an equal mesh's key can be ours, and the other way round.
+    for child in [child for child, root in roots.items() if id(root) in ours]:
+        del roots[child]
+    for root, flat in list(named.items()):
+        for name in [name for name, mesh in flat.items() if id(mesh) in ours]:
+            del flat[name]
+            _tables().flatten_name_to_root_dims[root].pop(name, None)
+        if not flat:
+            del named[root]
+            _tables().flatten_name_to_root_dims.pop(root, None)
 
 
 def link(mesh: DeviceMesh, torch_root: DeviceMesh) -> None:

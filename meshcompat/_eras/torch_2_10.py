@@ -131,6 +131,11 @@ def handle_for(root: DeviceMesh, group: ProcessGroup) -> Handle:
     return group.group_name
 
 
+def forget_groups(root: DeviceMesh) -> None:
+    # torch: DeviceMesh._pg_registry, since 2.11 - pytorch#172272
+    getattr(root, "_pg_registry", {}).clear()
+
+
 def group_of(handle: Handle) -> ProcessGroup | None:
     c10d: Any = distributed_c10d
     try:

@@ -36,6 +36,9 @@ class Links(Protocol):
     def see(self, root: Root) -> None:
         """Tell torch, in a thread that may be new to it, of *root*."""
 
+    def forget(self, root: Root) -> None:
+        """Let torch's tables, in this thread, go of all meshes of *root*."""
+
     def anchor_of(self, view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
         """Return the mesh that torch can take for the root of *dims*, which are picked from *view*.
 

@@ -13,7 +13,7 @@ from meshcompat._fitting import unknown_dim_text
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import lock, refuse_detached, remembered
-from meshcompat._mesh.objects import outside_message
+from meshcompat._mesh.objects import destroyed_message, outside_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -62,6 +62,8 @@ def _look_over(mesh: object) -> View:
         )
     with lock:
         view = remembered(mesh) or foreign.adopt(mesh)
+    if view.root.is_destroyed:
+        raise MeshLayoutError(f"{mesh!r}: {destroyed_message()}")
     if not view.root.is_alive:
         raise MeshLayoutError(
             f"{mesh!r} belongs to a default process group that was destroyed; make the mesh "

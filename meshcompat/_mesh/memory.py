@@ -63,13 +63,23 @@ class Group:
     """
 
     def __init__(
-        self, axes: Axes, made_with: GroupOptions, handle: Handle | None, *, shareable: bool
+        self,
+        axes: Axes,
+        made_with: GroupOptions,
+        handle: Handle | None,
+        *,
+        shareable: bool,
+        is_ours: bool = False,
     ) -> None:
-        """*handle* is None outside the root; *shareable* must be the same on all ranks."""
+        """*handle* is None outside the root; *shareable* must be the same on all ranks.
+
+        *is_ours* says that we made it, so that `destroy_mesh` ends it.
+        """
         self.partition = _layout.outermost_first(axes)
         self.made_with = made_with
         self.handle = handle
         self.shareable = shareable
+        self.is_ours = is_ours
 
 
 class Dim(NamedTuple):
@@ -113,6 +123,7 @@ class Root:
             as ranks, so each lives only as long as somebody has it.
         is_detached: Whether it was read where no root like it was: it has no world and no groups.
         rank: This rank; of a detached root the one that wrote it, None where that is not known.
+        is_destroyed: Whether `destroy_mesh` ended it: then it lives in no world.
         number: Which of its kind it is, alike on all ranks; None where they did not make it
             together.
         token: Tells it from every other root of this process.
@@ -153,6 +164,7 @@ class Root:
         self.factorised: dict[Hashable, tuple[Dim, ...]] = {}
         self.world = _no_world if is_detached else weakref.ref(_world())
         self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
+        self.is_destroyed = False
         self.number: int | str | None = None
         self.token = secrets.token_hex(8)
         _roots[self] = None
@@ -181,6 +193,17 @@ class Root:
         world: Any = self.world()
         made = _made_in.get(world, Counter())
         return sum(count for (_, kind), count in made.items() if kind == self.kind)
+
+    def meshes(self) -> list[DeviceMesh]:
+        """Return every mesh of this root that somebody can have, the root mesh first."""
+        found = [self.mesh, *self.flattened.values(), *self.made.values(), *self.elsewhere.values()]
+        return list({id(mesh): mesh for mesh in found}.values())
+
+    def end(self) -> None:
+        """Let no mesh of this root be recalled or used any more; see `destroy_mesh`."""
+        self.is_destroyed = True
+        self.world = _no_world
+        self.groups.clear()
 
     @property
     def is_alive(self) -> bool:

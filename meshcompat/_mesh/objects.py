@@ -12,7 +12,12 @@ import torch.distributed as dist
 
 from meshcompat import _eras, _layout
 from meshcompat._eras.rank_tensors import shape_and_ranks
-from meshcompat._errors import MeshLayoutError, NotInMeshError, UnsupportedTorchError
+from meshcompat._errors import (
+    MeshCompatError,
+    MeshLayoutError,
+    NotInMeshError,
+    UnsupportedTorchError,
+)
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import (
     Root,
@@ -26,7 +31,7 @@ from meshcompat._mesh.memory import (
 from meshcompat._mesh.order import asks_for_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from torch.distributed.device_mesh import DeviceMesh
@@ -34,18 +39,24 @@ if TYPE_CHECKING:
     from meshcompat._mesh.memory import Dim, Group
 
 
-class _OutsideGroups(list[object]):
-    """The groups of a mesh on a rank outside: there are none, and asking says so."""
+class _NoGroups(list[object]):
+    """The groups of a mesh that has none on this rank: asking torch for one says why."""
+
+    def __init__(self, error: type[MeshCompatError], word: Callable[[], str]) -> None:
+        super().__init__()
+        self._error = error
+        self._word = word
 
     def __getitem__(self, index: object) -> object:  # type: ignore[override]
-        raise NotInMeshError(outside_message())
+        raise self._error(self._word())
 
 
-class _DetachedGroups(list[object]):
-    """The groups of a detached mesh: there are none, and asking says so."""
-
-    def __getitem__(self, index: object) -> object:  # type: ignore[override]
-        raise MeshLayoutError(detached_message())
+def destroyed_message() -> str:
+    """Word what a mesh is told whose root was given up."""
+    return (
+        "the process groups of this mesh were given up by meshcompat.destroy_mesh; make the mesh "
+        "again with meshcompat.init_device_mesh"
+    )
 
 
 def outside_message() -> str:
@@ -84,7 +95,7 @@ def detached_root(
 ) -> Root:
     """Return a root without a world and without groups, as *rank* has seen it."""
     mesh = _eras.primitives().make_detached(device_type, ranks, shape, names, rank)
-    _eras.primitives().set_group_handles(mesh, _DetachedGroups())
+    _eras.primitives().set_group_handles(mesh, _NoGroups(MeshLayoutError, detached_message))
     root = Root(mesh, is_detached=True, rank=rank)
     remember(mesh, root.settle([None] * len(shape)))
     return root
@@ -143,19 +154,26 @@ def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
         mesh = _detached(root, dims, start)
     else:
         mesh = _outside(root, dims, start)
-        _eras.primitives().set_group_handles(mesh, _OutsideGroups())
+        _eras.primitives().set_group_handles(mesh, _NoGroups(NotInMeshError, outside_message))
     remember(mesh, View(root, dims, links.anchor_outside(root, mesh), elsewhere=start))
     return mesh
 
 
 def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
     """Hand the groups of *dims* to torch's mesh; a dim without one leaves it without any."""
-    handles: list[object] = _OutsideGroups()
+    handles: list[object] = _NoGroups(NotInMeshError, outside_message)
     if root.is_member:
         handles = [dim.group.handle for dim in dims if dim.group is not None]
         if len(handles) < len(dims):
             return
     _eras.primitives().set_group_handles(mesh, handles)
+
+
+def give_up_groups(root: Root, meshes: Sequence[DeviceMesh]) -> None:
+    """Leave no group on the meshes of a root that ends: torch's lookup by ranks could find another's."""
+    _eras.primitives().forget_groups(root.mesh)
+    for mesh in meshes:
+        _eras.primitives().set_group_handles(mesh, _NoGroups(MeshLayoutError, destroyed_message))
 
 
 def _interned(root: Root, dims: tuple[Dim, ...], anchor: DeviceMesh | None) -> DeviceMesh:
@@ -194,7 +212,7 @@ def _detached(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
     ranks, shape = root.ranks_of(layouts, start), [_layout.size_of(axes) for axes in layouts]
     device_type, era = root.mesh.device_type, _eras.primitives()
     mesh = era.make_detached(device_type, ranks, shape, names_of(dims), root.rank)
-    era.set_group_handles(mesh, _DetachedGroups())
+    era.set_group_handles(mesh, _NoGroups(MeshLayoutError, detached_message))
     return mesh
 
 

@@ -42,6 +42,10 @@ def see(root: Root) -> None:
     pass
 
 
+def forget(root: Root) -> None:
+    pass
+
+
 def anchor_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:  # noqa: ARG001
     return view.root.mesh
 

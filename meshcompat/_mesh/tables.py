@@ -77,6 +77,15 @@ def see(root: Root) -> None:
         relink(root.mesh)
 
 
+def forget(root: Root) -> None:
+    meshes = root.meshes()
+    ours = {id(mesh) for mesh in meshes}
+    _era().unlink(meshes)
+    known = _thread.known.items()
+    _thread.known = {key: mesh for key, mesh in known if id(mesh()) not in ours}
+    _thread.linked = {key: mesh for key, mesh in _thread.linked.items() if key not in ours}
+
+
 def anchor_of(view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
     # From 2.5 on what is picked from a view that is its own root belongs to that view, so that
     # FSDP2 beside TP finds the dims of both there.

@@ -1,0 +1,160 @@
+"""A root that is given up: its own groups end, those of others stay, and its meshes say so."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+
+import meshcompat as mc
+from meshcompat.testing import fake_world
+from tests.support import native
+
+
+def make():
+    mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
+    mc.flatten(mc.get_submesh(mesh, ("pp", "tp")), "pp_tp")
+    stage = mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "stage")
+    mc.unflatten(stage, 0, (2, 2), ("ep_shard", "ep"))
+    return mesh
+
+
+@pytest.mark.usefixtures("world")
+class TestDestroyMesh:
+    def test_ends_every_group_that_was_made_for_the_root(self):
+        before = native.groups()
+        mesh = make()
+        assert native.groups() > before
+        mc.destroy_mesh(mc.get_flat_mesh(mesh, "tp"))
+        assert native.groups() == before
+
+    def test_leaves_every_mesh_of_the_root_with_an_error(self):
+        mesh = make()
+        meshes = [mesh, *(mc.get_flat_mesh(mesh, name) for name in mc.get_axis_names(mesh))]
+        inert = mc.get_all_submeshes(mesh, "tp")
+        mc.destroy_mesh(mesh)
+        for part in (*meshes, *inert):
+            for ask in (mc.get_root_mesh, mc.get_axis_names, mc.layout_of, mc.destroy_mesh):
+                with pytest.raises(
+                    mc.MeshLayoutError, match=r"given up by meshcompat\.destroy_mesh"
+                ):
+                    ask(part)
+        with pytest.raises(mc.MeshLayoutError, match="destroy_mesh"):
+            mc.get_flat_mesh(mesh, "tp")
+        with pytest.raises(mc.MeshLayoutError, match="destroy_mesh"):
+            mesh.get_group("tp")
+
+    def test_lets_an_equal_root_be_made(self):
+        for _ in range(3):
+            mesh = make()
+            assert mc.get_ranks(mesh, ("pp", "tp")) == [0, 1, 4, 5] or dist.get_rank() == 5
+            assert native.root(mc.get_flat_mesh(mesh, "tp")) in (mesh, mc.get_flat_mesh(mesh, "tp"))
+            mc.destroy_mesh(mesh)
+
+    def test_does_not_touch_an_equal_root_beside_it(self):
+        first, second = make(), make()
+        mc.destroy_mesh(first)
+        assert mc.get_root_mesh(mc.get_flat_mesh(second, "pp_tp")) is second
+        assert mc.get_group(second, "dp") is not None
+        mc.destroy_mesh(second)
+
+    def test_keeps_groups_that_others_own(self):
+        before = native.groups()
+        theirs = init_device_mesh("cpu", (2, 4), mesh_dim_names=("a", "b"))
+        pair = dist.new_group([1, 5])
+        mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        of_group = mc.from_group(dist.group.WORLD, "cpu", mesh_dim_names=("all",))
+        mc.register_axis(mesh, "world", dist.group.WORLD)
+        kept = native.groups()
+        for root in (mesh, of_group, theirs):
+            mc.destroy_mesh(root)
+        assert native.groups() == kept - 2  # dp and tp of our own root
+        assert dist.get_process_group_ranks(pair) == [1, 5]
+        assert dist.is_initialized()
+        assert native.groups() > before
+
+    def test_refuses_to_abort_what_cannot_be_and_does_nothing(self):
+        mesh = make()
+        groups = native.groups()
+        with pytest.raises(mc.UnsupportedTorchError, match="cannot abort groups of backend 'fake'"):
+            mc.destroy_mesh(mesh, abort=True)
+        assert native.groups() == groups
+        assert mc.get_axis_size(mesh, "stage") == 4
+
+    def test_lets_go_of_the_meshes(self):
+        mesh = make()
+        known = weakref.ref(mesh)
+        mc.destroy_mesh(mesh)
+        del mesh
+        gc.collect()
+        assert known() is None
+
+    def test_works_in_another_thread(self):
+        mesh = make()
+        before = native.groups()
+        thread = threading.Thread(target=mc.destroy_mesh, args=(mesh,))
+        thread.start()
+        thread.join()
+        assert native.groups() < before
+        with pytest.raises(mc.MeshLayoutError, match="destroy_mesh"):
+            mc.get_flat_mesh(mesh, "tp")
+
+
+def test_a_rank_outside_destroys_too():
+    with fake_world(8, 7):
+        mesh = mc.init_device_mesh("cpu", (2, 2), ranks=[0, 1, 2, 3], mesh_dim_names=("a", "b"))
+        mc.destroy_mesh(mesh)
+        with pytest.raises(mc.MeshLayoutError, match="destroy_mesh"):
+            mc.is_member(mesh)
+
+
+def rounds(count):
+    """Make and destroy two layouts *count* times, and return groups and threads after each."""
+    seen = []
+    for _ in range(count):
+        for shape, names in (((2, 2, 2), ("pp", "dp", "tp")), ((4, 2), ("dp", "tp"))):
+            mesh = mc.init_device_mesh("cpu", shape, mesh_dim_names=names)
+            flat = mc.flatten(mc.get_submesh(mesh, names[-2:]), "joined")
+            total = torch.ones(1)
+            dist.all_reduce(total, group=flat.get_group())
+            assert total.item() == flat.size()
+            mc.destroy_mesh(mesh)
+        seen.append((native.groups(), len(threads())))
+    return seen
+
+
+def threads():
+    import pathlib  # noqa: PLC0415  (on ranks)
+
+    return list(pathlib.Path("/proc/self/task").iterdir())
+
+
+def waits_in_vain():
+    """Abort on rank 0 while it waits for the others, which never come."""
+    mesh = mc.init_device_mesh("cpu", (8,), mesh_dim_names=("dp",), timeout=60)
+    if not hasattr(dist.ProcessGroup, "abort"):
+        with pytest.raises(mc.UnsupportedTorchError, match="cannot abort"):
+            mc.destroy_mesh(mesh, abort=True)
+        return "cannot"
+    group = mc.get_group(mesh, "dp")
+    work = dist.all_reduce(torch.ones(1), group=group, async_op=True) if dist.get_rank() else None
+    mc.destroy_mesh(mesh, abort=True)
+    if work is not None:
+        with pytest.raises(RuntimeError):
+            work.wait()
+    return "aborted"
+
+
+@pytest.mark.multiprocess
+class TestOnRanks:
+    def test_groups_and_threads_stay_flat(self, pool):
+        for seen in pool.run(rounds, 12):
+            groups, counts = zip(*seen, strict=True)
+            assert len(set(groups)) == 1
+            assert counts[-1] <= counts[2] + 2
+
+    def test_an_abort_ends_a_collective_that_waits(self, pool):
+        assert len(set(pool.run(waits_in_vain))) == 1
