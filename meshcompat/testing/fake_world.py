@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
 
-from meshcompat._eras.torch_tables import clear_torch_tables
+from meshcompat._eras.clearing import clear_torch_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
