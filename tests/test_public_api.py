@@ -65,7 +65,7 @@ SIGNATURES = {
     ),
     "is_member": "(mesh)",
     "layout_of": "(mesh)",
-    "mesh_from_dict": "(data)",
+    "mesh_from_dict": "(data, *, detached=False)",
     "mesh_to_dict": "(mesh)",
     "register_axis": "(root, name, group)",
     "register_flattened_axes": (

@@ -31,7 +31,7 @@ def end_groups(groups: list[ProcessGroup], *, abort: bool) -> None:
 
     Not a collective on gloo. NCCL's communicators are ended on all ranks together.
     """
-    end: Any = distributed_c10d._abort_process_group if abort else dist.destroy_process_group  # type: ignore[attr-defined]
+    end: Any = distributed_c10d._abort_process_group if abort else dist.destroy_process_group
     # What joins gloo's threads must be the last to go: see `gloo_backend`.
     kept = [gloo_backend(group) for group in groups]
     while groups:

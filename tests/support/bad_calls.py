@@ -25,6 +25,7 @@ OF_A_MESH: dict[str, Callable[[object], object]] = {
     "create_ring_ulysses_mesh": lambda mesh: mc.create_ring_ulysses_mesh(
         mesh, ring_degree=2, ulysses_degree=1
     ),
+    "destroy_mesh": mc.destroy_mesh,
     "flatten": lambda mesh: mc.flatten(mesh, "new"),
     "get_all_groups": mc.get_all_groups,
     "get_local_rank": lambda mesh: mc.get_local_rank(mesh, "tp"),
@@ -44,6 +45,7 @@ OF_A_MESH: dict[str, Callable[[object], object]] = {
     "mesh_to_dict": mc.mesh_to_dict,
     "register_axis": lambda mesh: mc.register_axis(mesh, "new", dist.group.WORLD),
     "register_flattened_axes": lambda mesh: mc.register_flattened_axes(mesh, {"new": "tp"}),
+    "show": mc.show,
     "same_root": lambda mesh: mc.same_root(mesh, mesh),
     "unflatten": lambda mesh: mc.unflatten(mesh, "tp", (2, 1), ("a", "b")),
 }
