@@ -191,6 +191,20 @@ def downstream(session: nox.Session, name: str) -> None:
 
 
 @nox.session(python=PYTHON)
+def example(session: nox.Session) -> None:
+    """Run the noxfile of examples/library as it stands, on the oldest and the newest release."""
+    session.install("nox[uv]", "packaging")
+    session.install("--no-deps", "-e.")
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {"MESHCOMPAT": str(ROOT), "UV_CACHE_DIR": f"{scratch}/cache"}
+        if "--torch-backend=cpu" in sources(BACKEND):
+            env["UV_TORCH_BACKEND"] = "cpu"
+        wanted = [f"tests({ROWS[name]['version']})" for name in (EDGE[0], NEWEST)]
+        command = ["nox", "-f", "examples/library/noxfile.py", f"--envdir={scratch}/nox"]
+        session.run(*command, "-s", *wanted, "--", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHON)
 def cover(session: nox.Session) -> None:
     """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
     session.install("coverage")
