@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from meshcompat import MeshLayout, show
 from meshcompat.verify.report import FAILED, NOT_DONE, OK
 from meshcompat.verify.tables import tables_of
 
@@ -37,6 +39,7 @@ def html(report: Report) -> str:
         _listed(report.failure_texts, "failed"),
         _listed([*report.caution_texts, *report.notes], ""),
         *(_table(table) for table in tables_of(report, _WIDE)),
+        f'<div class="wide">{_picture(report)}</div>',
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -45,6 +48,17 @@ def html(report: Report) -> str:
         f"<title>{escape(report.title)}</title>\n<style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     )
+
+
+def _picture(report: Report) -> str:
+    """Draw the groups of every mesh dim of the root, on the hosts that the ranks were on."""
+    shape = report.plan.shape
+    strides = [math.prod(shape[index + 1 :]) for index in range(len(shape))]
+    axes = [((size, stride),) for size, stride in zip(shape, strides, strict=True)]
+    dims = tuple(() if size == 1 else pairs for size, pairs in zip(shape, axes, strict=True))
+    hosts = [member.identity.host for member in report.roll.members if member.identity is not None]
+    nodes = hosts if len(hosts) == report.plan.world_size else None
+    return show(MeshLayout(shape, dims, report.plan.names), nodes=nodes).svg()
 
 
 def _listed(texts: list[str], style: str) -> str:
