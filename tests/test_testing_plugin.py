@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+import meshcompat
 
 SUITE = """
     import time
@@ -71,15 +74,18 @@ SUITE = """
 
 
 def run_suite(folder, text, *arguments):
-    """Run pytest as somebody else would, whose suite is one file."""
-    (folder / "test_theirs.py").write_text(textwrap.dedent(text))
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    """Run pytest as somebody else would, whose suite is one file that no import finds."""
+    (folder / "suite").mkdir()
+    (folder / "suite" / "test_theirs.py").write_text(textwrap.dedent(text))
+    options = "--strict-markers --import-mode=importlib"
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\ntestpaths = suite\n")
+    program = "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main())"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "meshcompat._pytest_plugin", "-v", *arguments],
+        [sys.executable, "-c", program, "-p", "meshcompat._pytest_plugin", "-v", *arguments],
         cwd=folder,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": str(Path(meshcompat.__file__).parent.parent),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         check=False,

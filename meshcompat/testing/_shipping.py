@@ -107,7 +107,12 @@ class _Pickler(pickle.Pickler):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        return super().find_class(_known_as(module_name), global_name)
+        # Not by an import statement: that also imports the folder that the module lies in,
+        # and a module that was loaded from its file may lie in none that is a package.
+        found: Any = importlib.import_module(_known_as(module_name))
+        for name in global_name.split("."):
+            found = getattr(found, name)
+        return found
 
 
 def _known_as(name: str) -> str:
