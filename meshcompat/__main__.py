@@ -56,11 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if shows_traceback:
             raise
-        text = " ".join(str(error).split())
-        name = type(error).__name__
-        sys.stderr.write(f"meshcompat: error: {name}: {text} (--debug shows where)\n")
+        sys.stderr.write(f"{_worded(error, given)}\n")
         return _FAILED
     return code
+
+
+def _worded(error: Exception, given: Sequence[str]) -> str:
+    command = " ".join(["meshcompat", *(word for word in given[:1] if word in COMMANDS)])
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return f"{command}: error: torch is not installed, and this command needs it"
+    text = " ".join(str(error).split())
+    return f"{command}: error: {type(error).__name__}: {text} (--debug shows where)"
 
 
 def _run(given: list[str]) -> int:

@@ -55,7 +55,14 @@ def test_a_call_warns_since_a_release():
 
 
 def test_what_is_not_torchs_is_not_known():
-    for name in ("flatten", "DeviceMesh.nonsense", "DeviceMesh.mesh.shape", "", "torch"):
+    for name in (
+        "flatten",
+        "DeviceMesh.nonsense",
+        "torch.distributed.DeviceMesh.nonsense",
+        "DeviceMesh.mesh.shape",
+        "",
+        "torch",
+    ):
         assert table.lookup(name) is None
 
 

@@ -87,3 +87,14 @@ def test_a_rank_that_does_not_come_is_named_and_the_others_are_heard():
 
 def test_alone_in_a_world_of_one():
     assert talk(1, lambda _rank: {"host": "h"}).hosts == {"h": [0]}
+
+
+def test_a_rank_that_leaves_before_it_tells_the_time_is_heard_all_the_same(monkeypatch):
+    monkeypatch.setattr(ranks, "_READING_CLOCKS", 0.1)
+    store = HashStore()
+    store.set("told/1", '{"host": "h"}')
+    store.add("here/1", 1)
+    store.add("here", 1)
+    heard = ranks.hear_all(store, 2, {"host": "h"}, 10)
+    assert heard.hosts == {"h": [0, 1]}
+    assert heard.clocks == {}

@@ -1,15 +1,20 @@
 """What `meshcompat doctor` says, hides and gives up on; told without asking torch."""
 
 import builtins
+import importlib.metadata
 import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from meshcompat.__main__ import main
+from meshcompat._rank_processes.stores import open_store
 from meshcompat.doctor import examination, facts, ranks, report
 from meshcompat.doctor.masks import masked, of_interest
 from meshcompat.doctor.trial import Outcome, Question, Trial
@@ -156,18 +161,25 @@ def no_trial(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_trial")
-def test_without_torch_it_says_so_and_exits_with_1(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("no libcudart.so.13"), "torch cannot be imported: ImportError: no libcudart"),
+        (ModuleNotFoundError("No module", name="torch"), "torch is not installed"),
+        (ModuleNotFoundError("No module", name="sympy"), "torch cannot be imported: Module"),
+    ],
+)
+def test_without_torch_it_says_so_and_exits_with_1(error, said, capsys, monkeypatch):
     known = builtins.__import__
 
     def refuse(name, *arguments, **options):
         if name == "torch":
-            raise ImportError("libcudart.so.13: cannot open shared object file")
+            raise error
         return known(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert main(["doctor"]) == 1
-    out = capsys.readouterr().out
-    assert "missing       torch cannot be imported: ImportError: libcudart.so.13" in out
+    assert f"missing       {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -185,6 +197,84 @@ def test_what_is_missing_is_named(changed, said):
 
 
 @pytest.mark.usefixtures("no_trial")
+def test_what_is_built_otherwise_is_told(monkeypatch):
+    """Without the torch, driver or library at hand, as far as it can be played."""
+    known = importlib.metadata.version
+
+    def version(name):
+        if name == "packaging":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    def fail():
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(torch.cuda, "device_count", fail)
+    found = facts.gather({})
+    assert "packaging is not installed" in found["missing"][0]
+    assert found["gpu_error"] == "RuntimeError: no driver"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    gpu = SimpleNamespace(name="H100", total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _index: gpu)
+    assert facts.gather({})["gpus"] == [{"name": "H100", "memory_gib": 80}] * 2
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
+    assert "built without torch.distributed" in facts.gather({})["missing"][-1]
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_the_ranks_of_a_launcher_meet_at_its_store(monkeypatch):
+    store = open_store("127.0.0.1", 0, is_server=True, timeout=30)
+    given = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+    monkeypatch.setattr(
+        facts, "gather", lambda environment: {**FACTS, "host": f"host-{environment['RANK']}"}
+    )
+    with ThreadPoolExecutor() as threads:
+        told = [
+            threads.submit(examination.examine, {**given, "RANK": str(rank)}, 30)
+            for rank in range(2)
+        ]
+        first, second = (future.result() for future in told)
+    assert second is None
+    assert first.ranks.hosts == {"host-0": [0], "host-1": [1]}
+    assert first.missing == []
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_rank_0_that_finds_no_store_tells_all_else(monkeypatch):
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "FATAL")
+    monkeypatch.setattr(facts, "gather", lambda _environment: FACTS)
+    given = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
+    found = examination.examine({**given, "TORCHELASTIC_USE_AGENT_STORE": "True"}, 1)
+    assert "rank 0 of 2 lost the others" in found.missing[0]
+    assert found.trial == OUTCOME
+
+
+@pytest.mark.parametrize(("local_rank", "lines"), [("0", 1), ("1", 0)])
+def test_one_rank_a_machine_says_that_it_lost_the_others(local_rank, lines, capsys, monkeypatch):
+    def lose(_environment, _timeout):
+        raise ranks.NotMetError("rank 1 of 2 lost the others")
+
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "FATAL")
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    monkeypatch.setattr(examination, "examine", lose)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err.count("lost the others") == lines
+
+
+def test_a_rank_that_has_told_rank_0_prints_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "FATAL")
+    monkeypatch.setattr(examination, "examine", lambda _environment, _timeout: None)
+    assert main(["doctor", "--timeout", "1"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("no_trial")
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -199,19 +289,6 @@ def test_a_launcher_that_does_not_say_enough_is_told(environment, said, monkeypa
     assert said in found.note
     assert f"ranks         {found.note[:20]}" in text(note=found.note)
     assert found.missing == []
-
-
-@pytest.mark.usefixtures("no_trial")
-def test_a_rank_that_loses_rank_0_says_so_in_one_line_and_exits_with_1(capsys, monkeypatch):
-    given = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "FATAL")
-    monkeypatch.setattr(facts, "gather", lambda _environment: FACTS)
-    assert main(["doctor", "--timeout", "1"]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "rank 1 of 2 lost the others: the store at 127.0.0.1:9 does not answer" in captured.err
 
 
 def test_a_crash_in_torch_ends_the_trial_and_not_the_doctor(monkeypatch, tmp_path):

@@ -41,11 +41,18 @@ def gather(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         facts["missing"].append("packaging is not installed; pip install packaging")
     try:
         facts |= _of_torch()
+    except ModuleNotFoundError as error:
+        is_torch = error.name == "torch"
+        facts["missing"].append("torch is not installed" if is_torch else _unimported(error))
     except (ImportError, OSError, RuntimeError) as error:
-        facts["missing"].append(f"torch cannot be imported: {one_line(error)}")
+        facts["missing"].append(_unimported(error))
     else:
         facts["missing"] += _missing(facts)
     return facts
+
+
+def _unimported(error: Exception) -> str:
+    return f"torch cannot be imported: {one_line(error)}"
 
 
 def _of_torch() -> dict[str, Any]:
@@ -71,10 +78,9 @@ def _of_torch() -> dict[str, Any]:
     found["backends"] = [
         name for name in BACKENDS if getattr(dist, f"is_{name}_available", lambda: False)()
     ]
-    if "nccl" in found["backends"]:
-        with contextlib.suppress(Exception):  # a build without CUDA may have no such function
-            nccl: Callable[[], tuple[int, ...]] = torch.cuda.nccl.version
-            found["nccl"] = ".".join(map(str, nccl()))
+    with contextlib.suppress(Exception):  # a build without NCCL raises one thing or another
+        nccl: Callable[[], tuple[int, ...]] = torch.cuda.nccl.version
+        found["nccl"] = ".".join(map(str, nccl()))
     return found | _gpus(torch)
 
 

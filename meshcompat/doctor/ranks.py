@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CLOCK_TOLERANCE = 1.0
 """Seconds by which clocks may differ unsaid: the ranks do not read theirs at the very same moment."""
 
+_READING_CLOCKS = 5.0
+"""Seconds that ranks which came have to tell the time, before nothing is said of clocks."""
+
 _OF_A_RANK = {
     "RANK",
     "LOCAL_RANK",
@@ -147,7 +150,7 @@ def hear_all(store: Store, world_size: int, own: Mapping[str, str], timeout: flo
     words = {rank: json.loads(store.get(f"told/{rank}")) for rank in here}
     clocks = {0: time.time()}
     store.set("go", "1")
-    if _wait(lambda: store.add("timed", 0) >= len(here) - 1, 5):
+    if _wait(lambda: store.add("timed", 0) >= len(here) - 1, _READING_CLOCKS):
         clocks |= {rank: float(store.get(f"clock/{rank}")) for rank in here[1:]}
     return compare(world_size, words, clocks)
 

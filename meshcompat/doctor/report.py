@@ -50,7 +50,9 @@ def document(report: Report) -> dict[str, Any]:
 
 def text(report: Report) -> str:
     """Return the report for a terminal, as wide as it is."""
-    lines = [*_software(report.facts), "", *_verdicts(report), ""]
+    lines = [*_software(report.facts), ""]
+    if report.trial.questions or report.trial.error:
+        lines += [*_verdicts(report), ""]
     if report.ranks is not None:
         lines += [*_between_ranks(report.ranks), ""]
     if report.note is not None:
@@ -108,7 +110,7 @@ def _verdicts(report: Report) -> list[str]:
         lines += _row("wrong", f"{question.name}: {question.verdict} (pytorch#{thread})")
     for label, words in (
         ("absent", "are about calls that this torch does not have"),
-        (NOT_TRIED, f"were not tried: {report.trial.error or 'torch is not here'}"),
+        (NOT_TRIED, f"were not tried: {report.trial.error}"),
         ("right", "are right"),
     ):
         if groups[label]:
