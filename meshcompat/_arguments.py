@@ -134,8 +134,10 @@ def _as_options(options: Any, backend: object) -> Any:
             f"backend_override has {options!r} for a mesh dim; give a backend name, a backend's "
             f"options object, or a tuple of both"
         )
-    name = str(backend or dist.get_backend())
-    if options.backend in _known_backends() and options.backend not in _parts(name):
+    name = backend or _default_backend()
+    if name is None:
+        return options
+    if options.backend in _known_backends() and options.backend not in _parts(str(name)):
         raise MeshLayoutError(
             f"options {options!r} are for backend {options.backend!r}, but the group is one of "
             f"{name!r}; give options of that backend, or a tuple of backend and options"
@@ -162,7 +164,12 @@ def _as_backend(backend: object) -> str | None:
             raise MeshLayoutError(
                 f"backend {backend!r} is not available on this machine; leave it out"
             )
-    return None if name == dist.get_backend() else name
+    return None if name == _default_backend() else name
+
+
+def _default_backend() -> str | None:
+    """Return the backend of the default process group, or None before there is one."""
+    return dist.get_backend() if dist.is_initialized() else None
 
 
 def _known_backends() -> set[str]:

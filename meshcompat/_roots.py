@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _groups, _layout
-from meshcompat._arguments import as_device_type, as_group_options, as_ranks, world_is_fake
+from meshcompat._arguments import as_device_type, as_group_options, as_ranks
+from meshcompat._devices import make_world, select_device
 from meshcompat._eras.rank_tensors import read_numbers
 from meshcompat._errors import MeshLayoutError
 from meshcompat._fitting import require_whole_world
 from meshcompat._mesh import foreign
+from meshcompat._mesh.lookup import refuse_threads
 from meshcompat._mesh.memory import Group, lock
 from meshcompat._mesh.objects import finished, new_root
 from meshcompat._mesh.order import refuse_descending
@@ -82,9 +83,12 @@ def init_device_mesh(
     options = as_group_options(backend_override, labels, limit)
     layouts = _layout.dims_of(shape)
     refuse_descending(order, dict(zip(labels, layouts, strict=True)))
+    if not dist.is_initialized():
+        make_world(device)
+        options = as_group_options(backend_override, labels, limit)  # now the default is known
     with lock:
         root = new_root(device, order, shape, names, timeout=limit)
-        _select_device(device)
+        select_device(device)
         wanted = list(zip(labels, layouts, options, strict=True))
         groups = _groups.serve(root, wanted, share=True, call="init_device_mesh")
         root.number_as_made_by("init_device_mesh")
@@ -132,6 +136,7 @@ def from_group(
             f"groups {groups!r} must be one or more process groups of an initialised world; "
             f"call torch.distributed.init_process_group and new_group first"
         )
+    refuse_threads()
     device = as_device_type(device_type)
     shape, order = _shape_and_order(given, mesh)
     names = None if mesh_dim_names is None else as_new_names(mesh_dim_names, len(given))
@@ -155,39 +160,27 @@ def ranks_in_world(shape: tuple[int, ...], ranks: object) -> Sequence[int]:
     """Return the ordered global ranks of a mesh of this shape, by default the whole world.
 
     Raises:
-        MeshLayoutError: There is no world, or the shape does not fit.
+        MeshLayoutError: There is no world, none is named by the environment, or the shape does
+            not fit.
     """
-    _require_world()
-    count = math.prod(shape)
-    world_size = dist.get_world_size()
+    count, world_size = math.prod(shape), _world_size()
     if ranks is not None:
         return as_ranks(ranks, count, world_size)
     require_whole_world(shape, world_size)
     return range(count)
 
 
-def _require_world() -> None:
+def _world_size() -> int:
+    """Return the size of the world, or of the one that the environment names."""
     if dist.is_initialized():
-        return
+        refuse_threads()
+        return dist.get_world_size()
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         raise MeshLayoutError(
             "no default process group is initialised, and the environment names no world to "
             "make one of; call torch.distributed.init_process_group, or start with torchrun"
         )
-    dist.init_process_group()
-
-
-def _select_device(device_type: str) -> None:
-    """Choose this process's device where nobody has, as torch's own meshes do."""
-    module: Any = getattr(torch, device_type, None)
-    # There is one "cpu" to choose; torch.cpu has a set_device, and is_initialized only from 2.8 on.
-    if device_type == "cpu" or world_is_fake() or not hasattr(module, "set_device"):
-        return
-    if module.is_initialized():
-        return
-    count = module.device_count()
-    if count:
-        module.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank() % count)))
+    return int(os.environ["WORLD_SIZE"])
 
 
 def _shape_and_order(groups: list[Any], mesh: object) -> tuple[tuple[int, ...], Sequence[int]]:

@@ -27,7 +27,6 @@ from meshcompat import _select
 from meshcompat._builders import framework, named_meshes, strategies
 from meshcompat._builders.named_meshes import create_moe_mesh as _create_moe_mesh
 from meshcompat._builders.named_meshes import create_ring_ulysses_mesh
-from meshcompat._builders.named_meshes import mesh_device_type as _mesh_device_type
 from meshcompat._builders.named_meshes import validate_mesh_spec as _validate_mesh_spec
 from meshcompat._builders.parallelism import (
     DDPConfig,
@@ -41,6 +40,7 @@ from meshcompat._builders.sizes import degree as _degree
 from meshcompat._builders.sizes import infer_dp_size as _infer_dp_size
 from meshcompat._builders.sizes import minutes as _minutes
 from meshcompat._builders.sizes import require_size_one as _require_size_one
+from meshcompat._devices import mesh_device_type as _mesh_device_type
 from meshcompat._eras import doubles
 from meshcompat._eras.compiled import constant_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError

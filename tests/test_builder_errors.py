@@ -258,10 +258,15 @@ def test_ring_and_ulysses_split_cp():
         ("gloo", False, "cpu"),
         (None, True, "cuda"),
         (None, False, "cpu"),
+        ("accl", True, "acc"),
+        ("cpu:gloo,acc:accl", False, "acc"),
     ],
 )
 def test_the_device_type_is_that_of_the_default_group(monkeypatch, backend, has_cuda, device_type):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    acc = SimpleNamespace(is_available=lambda: "acc" in device_type)
+    monkeypatch.setattr(torch, "acc", acc, raising=False)
+    monkeypatch.setitem(dist.Backend.default_device_backend_map, "acc", "accl")
     monkeypatch.setattr(dist, "is_initialized", lambda: backend is not None)
     monkeypatch.setattr(dist, "get_backend", lambda: backend)
     assert mesh_utils._mesh_device_type() == device_type  # noqa: SLF001  (public in the drop-in)

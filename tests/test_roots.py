@@ -1,8 +1,8 @@
 """Roots: over the world, over some ranks, in another order; their groups, and their refusals."""
 
-import functools
 import itertools
 import re
+import socket
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -243,8 +243,8 @@ class TestDevice:
     @pytest.mark.usefixtures("world_of_one")
     @pytest.mark.parametrize(
         ("devices", "is_chosen", "chosen"),
-        [(4, False, [3]), (4, True, []), (0, False, [])],
-        ids=["nobody chose", "somebody chose", "no device"],
+        [(4, False, [3]), (1, False, [0]), (2, False, [1]), (4, True, []), (0, False, [])],
+        ids=["nobody chose", "one to see", "two to see", "somebody chose", "no device"],
     )
     def test_is_chosen_by_local_rank_where_nobody_has(
         self, monkeypatch, devices, is_chosen, chosen
@@ -265,6 +265,21 @@ class TestDevice:
             mc.init_device_mesh("cuda", (1,))
 
 
+def name_world(monkeypatch, world_size):
+    """Name a world in the environment as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "RANK": 0,
+        "WORLD_SIZE": world_size,
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": port,
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+
+
 class TestWithoutAWorld:
     @pytest.fixture(autouse=True)
     def _end_of_the_world(self):
@@ -273,15 +288,37 @@ class TestWithoutAWorld:
             dist.destroy_process_group()
 
     def test_makes_the_one_that_torchruns_environment_names(self, monkeypatch):
-        make_world = functools.partial(
-            dist.init_process_group, "gloo", store=dist.HashStore(), rank=0, world_size=1
-        )
-        # torch itself would take every backend that it was built with, also one without a device.
-        monkeypatch.setattr(dist, "init_process_group", make_world)
-        for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-            monkeypatch.setenv(name, "0")
+        """With a backend that the device type can use: 2.2 would take NCCL too, and find no GPU."""
+        name_world(monkeypatch, world_size=1)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         mesh = mc.init_device_mesh("cpu", (1,), mesh_dim_names=("dp",))
         assert mesh.get_group() is dist.group.WORLD
+        assert dist.get_backend() == "gloo"
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda: mc.init_device_mesh("cpu:0", (1,)),
+            lambda: mc.init_device_mesh("gpu", (1,)),
+            lambda: mc.init_device_mesh("cpu", (2,)),
+            lambda: mc.init_device_mesh("cpu", (0,)),
+            lambda: mc.init_device_mesh("cpu", (1,), mesh_dim_names=("dp", "tp")),
+            lambda: mc.init_device_mesh("cpu", (1, 1), mesh_dim_names=("dp", "dp")),
+            lambda: mc.init_device_mesh("cpu", (1,), timeout=-1),
+            lambda: mc.init_device_mesh("cpu", (1,), ranks=[1]),
+            lambda: mc.init_device_mesh("cpu", (1,), backend_override={"tp": "gloo"}),
+            lambda: mc.init_device_mesh("cpu", (1,), backend_override="gluu"),
+            lambda: mc.init_device_mesh("cpu", (1,), backend_override=7),
+            lambda: mc.init_named_mesh(mc.MeshSpec((1,), ("dp",)), timeout=1, timeout_minutes=1),
+            lambda: mc.init_named_mesh(mc.MeshSpec((1,), ("dp",)), device_type="cpu:0"),
+            lambda: mc.create_fsdp2_device_mesh(mc.ParallelismSizes(tp_size=2), world_size=1),
+        ],
+    )
+    def test_checks_all_arguments_before_it_makes_one(self, monkeypatch, call):
+        name_world(monkeypatch, world_size=1)
+        with pytest.raises((mc.MeshLayoutError, mc.MeshDimError)):
+            call()
+        assert not dist.is_initialized()
 
     def test_says_what_to_call_where_no_environment_names_one(self, monkeypatch):
         monkeypatch.delenv("RANK", raising=False)

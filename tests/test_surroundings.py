@@ -4,9 +4,11 @@ What is made inside is looked at outside: real tensors, usable anywhere.
 """
 
 import contextlib
+import importlib
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,59 @@ def test_the_example_gives_the_same_in_another_thread():
         ((printed, _),) = found
 
         assert readable(printed) == block_after("output")
+
+
+@pytest.fixture
+def run_threads():
+    """Run a function on every rank of one of torch's own test worlds, where ranks are threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 2.2 warns of the devices of its own test backend
+        threaded = importlib.import_module("torch.testing._internal.distributed.multi_threaded_pg")
+    c10d = importlib.import_module("torch._C._distributed_c10d")
+    set_isolation = getattr(c10d, "_set_thread_isolation_mode", bool)
+    store = torch.distributed.HashStore()
+
+    def run(world_size, function):
+        def run_rank(rank):
+            torch.distributed.init_process_group(
+                "threaded", rank=rank, world_size=world_size, store=store
+            )
+            try:
+                found[rank] = function()
+            except Exception as error:  # noqa: BLE001  (what the caller asks for)
+                found[rank] = error
+            finally:
+                torch.distributed.destroy_process_group()
+
+        found = {}
+        threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(world_size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [found[rank] for rank in range(world_size)]
+
+    threaded._install_threaded_pg()  # noqa: SLF001
+    set_isolation(True)
+    yield run
+    set_isolation(False)
+    threaded._uninstall_threaded_pg()  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mc.init_device_mesh("cpu", (2,), mesh_dim_names=("dp",)),
+        lambda: mc.from_group(torch.distributed.group.WORLD, "cpu"),
+        lambda: mc.get_ranks(DeviceMesh("cpu", [0, 1], mesh_dim_names=("dp",)), "dp"),
+    ],
+    ids=["init_device_mesh", "from_group", "a mesh of torch"],
+)
+def test_a_world_of_threads_is_refused_in_words(run_threads, call):
+    errors = run_threads(2, call)
+
+    assert [type(error) for error in errors] == [mc.MeshLayoutError] * 2
+    assert all("threads of one process" in str(error) for error in errors)
 
 
 class Scaled(torch.nn.Module):

@@ -67,6 +67,7 @@ def test_a_rank_chooses_its_device_before_it_joins(monkeypatch):
         (None, 4, 3, "cuda:3"),
         ("cpu", 4, 3, "cpu"),
         ("cuda", 4, 0, "cuda:0"),
+        (None, 1, 3, "cuda:0"),
     ],
 )
 def test_device_is_that_of_the_local_rank(monkeypatch, asked, count, local_rank, device):

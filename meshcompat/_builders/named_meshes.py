@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-import torch
-import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
@@ -13,6 +11,7 @@ from meshcompat._arguments import as_list
 from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
 from meshcompat._builders.sizes import degree, limit_of
 from meshcompat._builders.specs import EXPERT_NAMES, plain, plain_flattened
+from meshcompat._devices import mesh_device_type
 from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
@@ -221,19 +220,6 @@ def create_ring_ulysses_mesh(
     """
     cp = get_flat_mesh(device_mesh, MeshAxisName.CP)
     return unflatten(cp, 0, (ring_degree, ulysses_degree), ("ring", "ulysses"))
-
-
-def mesh_device_type() -> str:
-    """Return the device type that the default process group communicates on.
-
-    Before there is one, that of this machine.
-    """
-    has_cuda = torch.cuda.is_available()
-    if dist.is_initialized():
-        backend = dist.get_backend()
-        # A world made without naming a backend has NCCL for CUDA, and calls itself undefined.
-        has_cuda = has_cuda and ("nccl" in backend or backend == "undefined")
-    return "cuda" if has_cuda else "cpu"
 
 
 def validate_mesh_spec(spec: MeshSpec) -> None:

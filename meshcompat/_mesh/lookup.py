@@ -60,6 +60,7 @@ def _look_over(mesh: object) -> View:
             f"{mesh!r} has no living process groups, because no default process group is "
             f"initialised; call torch.distributed.init_process_group and make the mesh again"
         )
+    refuse_threads()
     with lock:
         view = remembered(mesh) or foreign.adopt(mesh)
     if view.root.is_destroyed:
@@ -70,6 +71,21 @@ def _look_over(mesh: object) -> View:
             f"again after torch.distributed.init_process_group"
         )
     return view
+
+
+def refuse_threads() -> None:
+    """Refuse a world whose ranks are threads of one process.
+
+    Raises:
+        MeshLayoutError: It is one.
+    """
+    if dist.get_backend() == "threaded":
+        raise MeshLayoutError(
+            "the ranks of this world are threads of one process, as in torch's own "
+            "MultiThreadedTestCase, and meshcompat keeps the meshes and groups of one rank a "
+            "process; use meshcompat.testing.fake_world, or meshcompat.testing.GlooPool for "
+            "collectives"
+        )
 
 
 def find_dim(view: View, name: object) -> Dim | None:

@@ -55,6 +55,8 @@ def choose_device(asked: str | None, place: Place) -> torch.device:
             f"--device cuda was asked for, but torch {torch.__version__} finds no CUDA device "
             f"with NCCL here; use --device cpu, or a torch that is built for this machine"
         )
+    if count == 1:  # what a launcher leaves to see of a machine that has more
+        return torch.device("cuda", 0)
     if place.local_rank >= count:
         raise ValueError(
             f"rank {place.rank} is number {place.local_rank} on its machine, which has {count} "
