@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
@@ -15,6 +16,7 @@ from meshcompat._drawing.picture import MeshDim, Picture, boxes_of
 from meshcompat._drawing.words import count_text
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._layout import MeshLayout
+from meshcompat._mesh.lookup import get_dim, view_of
 from meshcompat._plain_arguments import is_int
 
 if TYPE_CHECKING:
@@ -121,10 +123,6 @@ def _of_layout(layout: MeshLayout, dim: int | str | None) -> _Facts:
 
 
 def _of_mesh(mesh: DeviceMesh, dim: int | str | None) -> _Facts:
-    import torch.distributed as dist  # noqa: PLC0415  (a layout is drawn without torch)
-
-    from meshcompat._mesh.lookup import get_dim, view_of  # noqa: PLC0415
-
     view = view_of(mesh)
     dims, root = (_named(dims) for dims in (view.dims, view.root.dims))
     wanted = dims
@@ -134,8 +132,8 @@ def _of_mesh(mesh: DeviceMesh, dim: int | str | None) -> _Facts:
     ranks: Sequence[int] = range(view.root.size)
     if not view.root.is_range:
         ranks = view.root.ranks_at(ranks)
-    own = dist.get_rank() if dist.is_initialized() else None
-    world_size = dist.get_world_size() if dist.is_initialized() else max(ranks) + 1
+    own = view.root.rank
+    world_size = max(ranks) + 1 if view.root.is_detached else dist.get_world_size()
     return _Facts(
         _title(dims, root, len(ranks)),
         ranks,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import io
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +18,8 @@ from meshcompat import _layout
 from meshcompat._drawing.drawing import Drawing
 from meshcompat._drawing.palette import COLOURS
 from meshcompat._drawing.picture import Cells, Gap, MeshDim, Picture, boxes_of
-from meshcompat._drawing.words import mark_of, ranks_text
+from meshcompat._drawing.words import mark_of
+from meshcompat._rank_text import ranks_text
 from meshcompat.testing import fake_world
 
 once = pytest.mark.once
@@ -263,20 +263,6 @@ class TestRefusals:
 
 
 @once
-def test_a_layout_is_drawn_without_torch():
-    code = (
-        "import sys, meshcompat as mc\n"
-        "print(mc.show(mc.MeshLayout((4,), (((4, 1),),), None)))\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    root = Path(mc.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root
-    )
-    assert "dim_0: 1 group of 4 ranks" in done.stdout
-
-
-@once
 def test_torchrun_tells_the_nodes(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert "node 3" in mc.show(layout_of((2, 2, 2))).text(80)
@@ -345,6 +331,14 @@ class TestMeshes:
             root = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
             with pytest.raises(mc.MeshDimError, match="unknown mesh dim 'cp': the mesh has"):
                 mc.show(root, dim="cp")
+
+    def test_are_drawn_where_there_is_no_world(self):
+        with fake_world(8, rank=6):
+            root = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+            there = mc.show(root, nodes=2).text(80)
+            data = mc.mesh_to_dict(root)
+        detached = mc.mesh_from_dict(data, detached=True)
+        assert mc.show(detached, nodes=2, rank=6).text(80) == there
 
     def test_are_not_touched(self):
         with fake_world(8):

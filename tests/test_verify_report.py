@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from meshcompat._rank_processes.words import end_text, one_line, ranks_text
+from meshcompat._rank_processes.words import end_text, one_line
+from meshcompat._rank_text import ranks_text
 from meshcompat.verify import screen
 from meshcompat.verify.plan import Plan
 from meshcompat.verify.report import HEADINGS, LEGEND, Report

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from meshcompat import _layout
-from meshcompat._drawing.words import count_text, mark_of, ranks_text
+from meshcompat._drawing.words import count_text, mark_of
+from meshcompat._rank_text import ranks_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,14 +1,6 @@
-"""How groups and ranks are written in a picture."""
+"""How groups and numbers of things are written in a picture."""
 
 from __future__ import annotations
-
-import itertools
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_LISTED = 8
 
 
 def mark_of(group: int) -> str:
@@ -19,17 +11,6 @@ def mark_of(group: int) -> str:
         group, letter = divmod(group - 1, 26)
         letters = chr(ord("A") + letter) + letters
     return letters
-
-
-def ranks_text(ranks: Sequence[int]) -> str:
-    """Write ranks so that they fit into a line: ``0-7``, ``0, 2`` or ``0, 8, ..., 504 (64)``."""
-    steps = {b - a for a, b in itertools.pairwise(ranks)}
-    if len(ranks) > 2 and steps == {1}:
-        return f"{ranks[0]}-{ranks[-1]}"
-    if len(ranks) <= _LISTED:
-        return ", ".join(map(str, ranks))
-    head = ", ".join(map(str, ranks[: 2 if len(steps) == 1 else _LISTED - 2]))
-    return f"{head}, ..., {ranks[-1]} ({len(ranks)})"
 
 
 def count_text(count: int, thing: str) -> str:

@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meshcompat._rank_processes.words import ranks_named, ranks_text
+from meshcompat._rank_processes.words import ranks_named
+from meshcompat._rank_text import ranks_text
 from meshcompat.doctor import ranks as between
 from meshcompat.doctor.trial import NOT_TRIED
 

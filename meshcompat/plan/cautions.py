@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from meshcompat import _layout
-from meshcompat._drawing.words import ranks_text
+from meshcompat._rank_text import ranks_text
 from meshcompat.plan.nearest import divisors_of, nearest
 from meshcompat.plan.nodes import leaves_node, nodes_of, ranks_of
 

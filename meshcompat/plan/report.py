@@ -6,7 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcompat._drawing.picture import MeshDim, Picture, boxes_of
-from meshcompat._drawing.words import count_text, ranks_text
+from meshcompat._drawing.words import count_text
+from meshcompat._rank_text import ranks_text
 from meshcompat.plan.cautions import Caution, cautions_of
 from meshcompat.plan.counting import Counts, counts_of
 from meshcompat.plan.nodes import nodes_of, ranks_of

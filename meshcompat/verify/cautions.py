@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshcompat._rank_processes.words import ranks_named, ranks_text
+from meshcompat._rank_processes.words import ranks_named
+from meshcompat._rank_text import ranks_text
 from meshcompat.verify.pace import LATE, SLOW, TIMES, lateness_of, paces_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat._rank_processes.stores import PrefixStore
-from meshcompat._rank_processes.words import one_line, ranks_text
+from meshcompat._rank_processes.words import one_line
+from meshcompat._rank_text import ranks_text
 from meshcompat.verify.plan import COMPOSED, EXPERT_NAMES, NON_PP
 from meshcompat.verify.roll import Identity, Rate, Result
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcompat import _release
-from meshcompat._rank_processes.words import ranks_named, ranks_text
+from meshcompat._rank_processes.words import ranks_named
+from meshcompat._rank_text import ranks_text
 from meshcompat.verify.cautions import cautions_of
 from meshcompat.verify.pace import Pace, Spread, bandwidths_of, paces_of
 
