@@ -18,6 +18,7 @@ from meshcompat._mesh.links import recall
 from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
 from meshcompat._mesh.memory import names_of, recall_told
 from meshcompat._mesh.objects import outside_message
+from meshcompat._mesh.recalling import key_of, tell
 from meshcompat._plain_arguments import as_names
 from meshcompat._reshape import flatten, in_root_order
 from meshcompat._select import part_over
@@ -197,12 +198,16 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
         >>> get_process_group_ranks(get_group(mesh, "tp"))    # on rank 0
         [0, 1, 2, 3]
     """
-    view = view_of(mesh)
-    dims = _dims_asked(view, names)
-    if len(dims) == 1:
-        return group_in(view, dims[0])
-    flat = flatten(mesh, _names_in_root_order(view, dims))
-    return group_in(view, view_of(flat).dims[0])
+    key = key_of("get_group", (names,))
+    known: tuple[View, Dim] | None = recall_told(mesh, key)
+    if known is None:
+        view = view_of(mesh)
+        dims = _dims_asked(view, names)
+        if len(dims) > 1:
+            dims = view_of(flatten(mesh, _names_in_root_order(view, dims))).dims
+        known = (view, dims[0])
+        tell(mesh, key, known)
+    return group_in(*known)
 
 
 @constant_when_compiled
@@ -258,10 +263,15 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> lis
         >>> get_ranks(mesh, ("pp", "tp"))    # on rank 0
         [0, 1, 4, 5]
     """
-    view = view_of(mesh)
-    dims = _dims_asked(view, names)
-    ranks = part_over(view, tuple(in_root_order(dims))).ranks
-    return ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
+    key = key_of("get_ranks", (names,))
+    known: list[int] | None = recall_told(mesh, key)
+    if known is None:
+        view = view_of(mesh)
+        dims = _dims_asked(view, names)
+        ranks = part_over(view, tuple(in_root_order(dims))).ranks
+        known = ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
+        tell(mesh, key, known)
+    return list(known)
 
 
 @constant_when_compiled

@@ -21,15 +21,17 @@ from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock, refuse_detached
 from meshcompat._mesh.objects import flat_mesh, mesh_of
 from meshcompat._mesh.order import keeps_order
+from meshcompat._mesh.recalling import recalled
 from meshcompat._plain_arguments import (
     as_name,
+    as_names,
     as_new_names,
     as_sizes,
     as_timeout,
     in_order,
     is_int,
 )
-from meshcompat._select import get_submesh
+from meshcompat._select import get_submesh, part_of
 
 if TYPE_CHECKING:
     from meshcompat._eras.process_groups import GroupOptions
@@ -73,6 +75,7 @@ def flatten(
 
 
 @constant_when_compiled
+@recalled
 def flatten(
     mesh: DeviceMesh,
     mesh_dims: str | Sequence[str] | None = None,
@@ -131,16 +134,18 @@ def flatten(
         mesh_dims, name = None, mesh_dims
     else:
         name = mesh_dim_name
-    if mesh_dims is not None:
-        mesh = get_submesh(mesh, mesh_dims)
     view = view_of(mesh)
+    if mesh_dims is not None:
+        view = part_of(view, as_names(mesh_dims))
     name = _flat_name(view, name)
     limit = as_timeout(timeout)
     (asked,) = as_group_options(backend_override, (name,), limit)
     made_with = asked if limit is not None else asked._replace(timeout=view.root.timeout)
     is_asked = backend_override is not None or limit is not None
     flat = flatten_view(view, name, made_with, is_asked=is_asked, share=share_groups)
-    return mesh if flat is None else flat
+    if flat is None:
+        return mesh if mesh_dims is None else get_submesh(mesh, mesh_dims)
+    return flat
 
 
 def flatten_view(
@@ -168,6 +173,7 @@ def flatten_view(
 
 
 @constant_when_compiled
+@recalled
 def unflatten(
     mesh: DeviceMesh,
     mesh_dim: int | str,

@@ -92,6 +92,52 @@ def test_second_look_up_calls_two_functions(look_up, world_size, run):
     assert called[1] in {"recall", "recall_told"}
 
 
+AGAIN = {
+    "concatenate": lambda mesh: mc.concatenate([mc.get_flat_mesh(mesh, n) for n in ("cp", "tp")]),
+    "flatten": lambda mesh: mc.flatten(mesh, ("cp", "tp"), "cp_tp"),
+    "flatten a list": lambda mesh: mc.flatten(mesh, ["cp", "tp"], mesh_dim_name="cp_tp"),
+    "flatten by one name": lambda mesh: mc.flatten(mc.get_submesh(mesh, ("cp", "tp")), "cp_tp"),
+    "unflatten": lambda mesh: mc.unflatten(mesh, "tp", (2, 4), ("a", "b")),
+    "get_group": lambda mesh: mc.get_group(mesh, "tp"),
+    "get_group of two": lambda mesh: mc.get_group(mesh, ["cp", "tp"]),
+    "get_ranks": lambda mesh: mc.get_ranks(mesh, ("cp", "tp")),
+    "get_all_submeshes": lambda mesh: mc.get_all_submeshes(mesh, "tp"),
+}
+
+
+@pytest.mark.parametrize("call", AGAIN.values(), ids=AGAIN)
+@pytest.mark.parametrize("run", [lambda call: call(), of_a_thread], ids=["here", "in a thread"])
+def test_the_same_call_again_is_recalled_before_it_is_looked_at(call, run, mesh):
+    first = call(mesh)
+
+    def again():
+        second = call(mesh)
+        return second, calls_of(call, mesh)
+
+    second, called = run(again)
+    if isinstance(first, list):
+        assert second == first
+        assert second is not first
+    else:
+        assert second is first
+    assert not {"view_of", "once", "as_names", "as_sizes"} & set(called)
+
+
+def test_a_call_is_told_from_one_with_an_equal_argument_of_another_type(mesh):
+    assert mc.unflatten(mesh, 1, (2, 1), ("a", "b")).ndim == 5
+    with pytest.raises(mc.MeshDimError, match="True"):
+        mc.unflatten(mesh, True, (2, 1), ("a", "b"))
+
+
+def test_submeshes_of_other_ranks_live_no_longer_than_somebody_has_them(mesh):
+    known = [weakref.ref(each) for each in mc.get_all_submeshes(mesh, "tp")]
+    gc.collect()
+    alive = [reference() for reference in known if reference() is not None]
+    if _eras.era().links == "one_root":  # up to 2.9 torch's tables keep every mesh
+        assert len(alive) == 1
+    assert mc.get_ranks(mc.get_all_submeshes(mesh, "tp")[0], "tp") == list(range(8))
+
+
 @look_ups
 def test_first_look_up_does_as_much_in_a_large_world_as_in_a_small_one(look_up):
     called = []

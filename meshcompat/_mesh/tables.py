@@ -60,6 +60,9 @@ def recall(mesh: object, key: Hashable) -> DeviceMesh | None:
 
 
 def relink(mesh: DeviceMesh) -> None:
+    linked = _thread.linked.get(id(mesh))
+    if linked is not None and linked() is mesh:
+        return
     view = remembered(mesh)
     if view is None or view.root.is_detached:
         return
