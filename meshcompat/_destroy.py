@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras
 from meshcompat._eras import ending
@@ -16,9 +18,6 @@ from meshcompat._mesh.memory import lock, refuse_detached
 from meshcompat._mesh.objects import give_up_groups
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
-
     from meshcompat._mesh.memory import Root
 
 

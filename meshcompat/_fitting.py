@@ -65,14 +65,25 @@ def unknown_dim_text(
         flattened: Flattened mesh dims of its root.
         root: Mesh dims of its root, where it is another mesh.
     """
-    parts = [f"the mesh has {tuple(names)}"]
+    parts = [f"the mesh has {tuple(names)}" if names else "the mesh has no names"]
     if flattened:
         parts.append(f"its root has flattened {tuple(flattened)}")
-    if root is not None:
+    if root is not None and any(root):
         parts.append(f"its root has {tuple(root)}")
-    if not names:
-        parts = ["the mesh has no names; give mesh_dim_names to meshcompat.init_device_mesh"]
-    return (
-        f"unknown mesh dim {name!r}: {'; '.join(parts)}; ask for one of these, or make it with "
-        f"meshcompat.flatten first"
-    )
+    known = [known for known in (*names, *flattened, *(root or ())) if known is not None]
+    return f"unknown mesh dim {name!r}: {'; '.join(parts)}; {_advice(name, known)}"
+
+
+def _advice(name: object, known: Sequence[str]) -> str:
+    """Say what to do about a name that is none of the *known* ones."""
+    from difflib import get_close_matches  # noqa: PLC0415  (for errors only)
+
+    if not known:
+        return "give mesh_dim_names to meshcompat.init_device_mesh to ask for its mesh dims"
+    text = str(name)
+    parts = tuple(text.replace(",", " ").split())
+    if len(parts) > 1 and set(parts) <= set(known):
+        return f"give several names as a tuple: {parts}"
+    near = get_close_matches(text, known, n=1)
+    guess = f"did you mean {near[0]!r}? Otherwise " if near else ""
+    return f"{guess}ask for one of these, or make it with meshcompat.flatten first"

@@ -26,12 +26,25 @@ def degree(value: object) -> int:
     return int(value) if is_int(value) and value > 0 else 1
 
 
+def refuse_class(given: object, what: str) -> None:
+    """Refuse a class where one of its instances is meant: its attributes are only defaults.
+
+    Raises:
+        MeshLayoutError: It is a class.
+    """
+    if isinstance(given, type):
+        raise MeshLayoutError(
+            f"{what} {given!r} is a class; pass an instance, {given.__name__}(...)"
+        )
+
+
 def degrees_of(parallelism: HasParallelismSizes) -> Degrees:
     """Read the sizes of any object that has them.
 
     Raises:
         MeshLayoutError: It lacks one, or one is neither an int nor None.
     """
+    refuse_class(parallelism, "parallelism")
     for name in Degrees._fields:
         value = getattr(parallelism, name, parallelism)
         if value is not None and not is_int(value):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from meshcompat._builders.parallelism import MeshAxisName, MeshSpec
-from meshcompat._builders.sizes import Degrees, fill_world, require_size_one
+from meshcompat._builders.sizes import Degrees, fill_world, refuse_class, require_size_one
 from meshcompat._errors import MeshLayoutError
 from meshcompat._plain_arguments import as_name, as_names, as_new_names, as_sizes
 
@@ -35,6 +35,7 @@ def strategy_of(strategy_config: object) -> str:
     Raises:
         MeshLayoutError: None of them.
     """
+    refuse_class(strategy_config, "unknown strategy config")
     names = [kind.__name__ for kind in type(strategy_config).__mro__]
     strategy = next((name for name in names if name in STRATEGIES), None)
     if strategy is None:
@@ -117,6 +118,7 @@ def plain(spec: MeshSpec) -> PlainSpec:
     Raises:
         MeshLayoutError: It contradicts itself.
     """
+    refuse_class(spec, "spec")
     shape = as_sizes(spec.shape, "shape")
     names = as_new_names(spec.axes, len(shape))
     flattened = plain_flattened(spec.flattened_axes)

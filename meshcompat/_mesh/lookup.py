@@ -54,7 +54,10 @@ def view_of(mesh: object) -> View:
 
 def _look_over(mesh: object) -> View:
     if not isinstance(mesh, DeviceMesh):
-        raise MeshLayoutError(f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}")
+        raise MeshLayoutError(
+            f"expected a torch.distributed.device_mesh.DeviceMesh, got {mesh!r}; make one with "
+            f"meshcompat.init_device_mesh"
+        )
     if not dist.is_initialized():
         raise MeshLayoutError(
             f"{mesh!r} has no living process groups, because no default process group is "

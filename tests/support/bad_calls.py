@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 
@@ -142,6 +143,10 @@ NAMES_THAT_DO_NOT_FIT = [
     wrong("flatten, dims, repeated", lambda w: mc.flatten(w.mesh, ["pp", "pp"], "x"), "['pp', 'pp']", "once"),
     wrong("flatten, dims, overlap", lambda w: mc.flatten(w.mesh, ("dp", "dp_tp"), "x"), "'dp_tp'", "overlap"),
     wrong("flatten, no dims", lambda w: mc.flatten(w.mesh, (), "x"), "()", "at least one"),
+    unknown("get_submesh, a near miss", lambda w: mc.get_submesh(w.mesh, "dp_pt"), "'dp_pt'", HAS, "did you mean 'dp_tp'?"),
+    unknown("get_submesh, names in one string", lambda w: mc.get_submesh(w.mesh, "pp,dp"), "'pp,dp'", HAS, "as a tuple: ('pp', 'dp')"),
+    unknown("get_submesh, a mesh without names", lambda _: mc.get_submesh(mc.init_device_mesh("cpu", (8,)), "tp"), "'tp'", "has no names", "give mesh_dim_names"),
+    wrong("get_submesh, of a class", lambda _: mc.get_submesh(DeviceMesh, "tp"), "DeviceMesh'>", "make one with"),
     unknown("flatten, dims, unknown", lambda w: mc.flatten(w.mesh, ("pp", "cp"), "x"), "'cp'", HAS),
     unknown("get_local_rank, unknown", lambda w: mc.get_local_rank(w.mesh, "cp"), "'cp'", HAS),
     wrong("get_group, no names to make one under", lambda w: mc.get_group(w.unnamed), "no names", "mesh_dim_names"),
@@ -319,6 +324,10 @@ GROUPS = [
 ]  # fmt: skip
 
 BUILDERS = [
+    wrong("create_device_meshes, a class of a strategy", lambda _: mc.create_device_meshes(mc.FSDP2Config, mc.ParallelismSizes(), world_size=8), "FSDP2Config'>", "pass an instance, FSDP2Config(...)"),
+    wrong("create_device_meshes, a class of sizes", lambda _: mc.create_device_meshes(mc.FSDP2Config(), mc.ParallelismSizes, world_size=8), "ParallelismSizes'>", "pass an instance, ParallelismSizes(...)"),
+    wrong("init_named_mesh, a class", lambda _: mc.init_named_mesh(mc.MeshSpec), "MeshSpec'>", "pass an instance, MeshSpec(...)"),
+    wrong("init_named_mesh, two timeouts", lambda _: mc.init_named_mesh(mc.MeshSpec((8,), ("dp",)), timeout=60, timeout_minutes=2), "60", "timeout_minutes 2", "give one"),
     wrong("create_device_meshes, no strategy", lambda _: mc.create_device_meshes(None, mc.ParallelismSizes(), world_size=8), "None", "'FSDP2Config'"),
     wrong("create_fsdp2_device_mesh, does not divide", lambda _: mc.create_fsdp2_device_mesh(mc.ParallelismSizes(tp_size=3), world_size=8), "world_size 8", "1 * 1 * 3 = 3"),
     wrong("create_megatron_fsdp_device_mesh, stages", lambda _: mc.create_megatron_fsdp_device_mesh(mc.ParallelismSizes(pp_size=2), world_size=8), "pp_size 2", "FSDP2"),

@@ -79,6 +79,9 @@ def of_any_strategy(config: object) -> DeviceMesh | None:
 assert_type(_init_named_mesh(mc.MeshSpec((2, 4), ("dp", "tp"))), DeviceMesh)
 assert_type(_create_device_meshes(object(), sizes, world_size=8)[0], DeviceMesh | None)
 
+mc.destroy_mesh(mesh)
+mc.show(mesh)
+
 try:
     mc.get_flat_mesh(mesh, "cp")
 except mc.MeshDimError as error:
