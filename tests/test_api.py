@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from meshcompat.api import table
 from meshcompat.api.replacements import REPLACEMENTS
 
 pytestmark = pytest.mark.once
+
+PAGE = Path(__file__).parent.parent.joinpath("docs", "names.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -148,3 +152,23 @@ def test_a_torch_that_is_newer_than_the_table_counts_as_the_newest(capsys, monke
     monkeypatch.setattr("meshcompat._release.installed_torch", lambda: "2.99.0")
     main(["api", "DeviceMesh._flatten"])
     assert "torch 2.99.0: exists (read as 2.15.0" in capsys.readouterr().out
+
+
+def test_the_page_shows_what_the_command_prints(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("meshcompat._release.installed_torch", lambda: "2.15.0")
+    blocks = re.findall(r"```console\n\$ meshcompat (.*)\n([^`]*)```", PAGE)
+    assert blocks
+    for line, shown in blocks:
+        assert main(shlex.split(line)) == 0
+        assert capsys.readouterr().out == shown
+
+
+def test_the_page_says_what_the_table_answers():
+    (block,) = re.findall(r"```python\n([^`]*)```", PAGE)
+    given = {}
+    exec(block, given)  # noqa: S102
+    answers = re.findall(r"^(\S.*?)  # (.*)$", block, re.MULTILINE)
+    assert len(answers) == 4
+    for expression, answer in answers:
+        assert repr(eval(expression, given)) == answer  # noqa: S307
