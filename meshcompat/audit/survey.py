@@ -57,7 +57,9 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
     def load(module: str) -> None:
         """Read a module that another file asks about, if it may know something of torch."""
         one = project.files.get(module)
-        if one is None or module in loaded or not tells_of_torch(one.content):
+        if one is None or module in loaded:
+            return
+        if not tells_of_torch(one.content) and not (_is_package(one) and len(one.content) < _SMALL):
             return
         source = _parsed(one, project, module, None)
         if source is not None:
@@ -66,6 +68,7 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
 
     registry = Registry(load)
     registry.module_names = set(project.files)
+    registry.packages = {module for module, one in project.files.items() if _is_package(one)}
     _parse_candidates(project, loaded, result, also_low=also_low)
     by_path = {source.path: module for module, source in loaded.items()}
     for module, one in project.files.items():
@@ -79,6 +82,14 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
         for source in project.sources
         for site in _read(source, registry, collect=True, result=result)
     ]
+
+
+_SMALL = 100_000
+"""Bytes of a package's own file that is read for what it hands on."""
+
+
+def _is_package(one: Found) -> bool:
+    return one.path.rpartition("/")[2] == "__init__.py"
 
 
 def _parse_candidates(

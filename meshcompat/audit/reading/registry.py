@@ -65,6 +65,8 @@ class Registry:
         self._load = load
         self._asked: set[str] = set()
         self.module_names: set[str] = set()
+        self.packages: set[str] = set()
+        """Modules that are packages: they hand on what their modules define."""
         self.modules: dict[str, Layer] = {}
         self.ends: dict[str, Releases] = {}
         """Releases on which a module's import comes to its end."""
@@ -84,7 +86,11 @@ class Registry:
         is_class = (
             first[0].isupper() and not first.isupper()
         )  # one about meshes is in a file that was read anyway
-        if module not in self.modules and module not in self._asked and not is_class:
+        if (
+            module not in self.modules
+            and module not in self._asked
+            and (module in self.packages or not is_class)
+        ):
             self._asked.add(module)
             self._load(module)
         value = self.modules.get(module, {}).get(first)
