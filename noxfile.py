@@ -238,8 +238,16 @@ def wheel(session: nox.Session) -> None:
             session.chdir(ROOT)
 
 
+@nox.session(name="audit-projects", python=PYTHON)
+def audit_projects(session: nox.Session) -> None:
+    """Audit the public projects of ci/audit-projects.toml (`-- --store`: write the figures of docs/audit.md)."""
+    session.install("pip", "packaging")  # the audit needs no torch
+    session.run("python", "ci/audit_projects.py", *session.posargs, env={"PYTHONPATH": str(ROOT)})
+    session.run("python", "ci/tables.py", *([] if session.posargs else ["--check"]))
+
+
 @nox.session(python=PYTHON)
-def audit(session: nox.Session) -> None:
+def advisories(session: nox.Session) -> None:
     """Look for known vulnerabilities in what an installation and the tests bring along."""
     session.install("pip-audit")
     pinned_all = str(Path(session.create_tmp(), "requirements.txt"))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import audit_page
 import consumers
 import faults
 import performance
@@ -62,6 +63,7 @@ def table(name: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], Table]] = {
+    "audit": lambda _: audit_page.table(),
     "support": lambda _: support(),
     "faults": lambda _: faults.table(),
     "consumers": lambda part: consumers.limits() if part == "limits" else consumers.table(),

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from meshcompat.audit.rules.base import Rule
 
 
+_HEAD = """\
+# Rules of meshcompat audit
+
+Written by `python ci/audit_rules_page.py`; [audit.md](audit.md) tells of the command.
+"""
+
+
 def listing() -> str:
     """Return every rule in a line."""
     return "".join(f"{rule.code}  {rule.title}\n" for rule in RULES)
@@ -31,9 +38,9 @@ def explain(rule: type[Rule]) -> str:
 
 def page() -> str:
     """Return every rule as Markdown, for docs/audit.md."""
-    parts = []
+    parts = [_HEAD]
     for rule in RULES:
-        parts.append(f"### {rule.code}: {rule.title}\n\n{rule.why}\n")
+        parts.append(f"## {rule.code}: {rule.title}\n\n{rule.why}\n")
         if rule.before:
             parts.append(f"```python\n# before\n{rule.before}\n# after\n{rule.after}\n```\n")
         if rule.link:

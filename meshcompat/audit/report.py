@@ -57,6 +57,7 @@ def audit(given: Path, settings: Settings) -> Part:
     for project in read.projects:
         asked = within(settings.torch) if settings.torch is not None else project.declared.releases
         found = rules.judge(read.sites[project.path], asked)
+        paths = {one.path for one in project.files.values()}
         marks = [ignore for source in project.sources for ignore in ignores.find(source)]
         findings = [finding for finding in found if not finding.is_guarded]
         kept, idle = ignores.apply(findings, marks)
@@ -67,7 +68,15 @@ def audit(given: Path, settings: Settings) -> Part:
             if settings.wants(finding.code) and finding.confidence >= settings.confidence
         ]
         part.findings += shown
-        part.verdicts.append(verdict(project.path, project.declared, kept, len(shown), asked))
+        name = project.declared.name or (
+            given.resolve().name if project.path == "." else project.path
+        )
+        unread = sum(one.path in paths for one in read.problems)
+        part.verdicts.append(
+            verdict(
+                project.path, name, project.declared, kept, count=len(shown) + unread, asked=asked
+            )
+        )
         part.releases = asked if len(read.projects) == 1 else part.releases
     part.findings += [
         Finding(one.path, one.span, one.code, one.code, one.reason, Confidence.HIGH)

@@ -43,12 +43,19 @@ class Verdict:
             else "declares no range of torch"
         )
         if not self.because:
-            return f"{declares}; its mesh code runs on every release of it that is known"
+            where = "in that range" if self.declared.text else "of torch"
+            return f"{declares}, and its mesh code runs on every known release {where}"
         return f"{declares}, runs on {_range(self.runs_on)}"
 
 
 def verdict(
-    path: str, declared: Declared, decisive: Sequence[Finding], count: int, asked: Releases = ALL
+    path: str,
+    name: str,
+    declared: Declared,
+    decisive: Sequence[Finding],
+    *,
+    count: int,
+    asked: Releases = ALL,
 ) -> Verdict:
     """Return the verdict of a project, of all of its findings that fail somewhere."""
     failing = [
@@ -57,7 +64,7 @@ def verdict(
     lost = frozenset().union(*(finding.fails_on for finding in failing)) if failing else frozenset()
     runs_on = asked - lost
     because = tuple(_deciding(failing, runs_on, asked))
-    return Verdict(path, declared.name or path, declared, runs_on, because, count, asked)
+    return Verdict(path, name, declared, runs_on, because, count, asked)
 
 
 def _deciding(failing: Sequence[Finding], runs_on: Releases, asked: Releases) -> list[Finding]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.formats.as_text import verdict_lines
+from meshcompat.audit.formats.places import from_here
 
 if TYPE_CHECKING:
     from meshcompat.audit.findings import Finding
@@ -26,7 +25,7 @@ def _command(one: Finding, part: Part) -> str:
     level = "error" if one.fails_on or one.wrong_on or one.code.startswith("MC0") else "warning"
     span = one.span
     properties = {
-        "file": _from_here(part.shown(one.path)),
+        "file": from_here(part.shown(one.path)),
         "line": span.line,
         "endLine": span.end_line,
         "title": one.code,
@@ -36,11 +35,6 @@ def _command(one: Finding, part: Part) -> str:
     words = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
     text = one.message + (f"; instead: {one.replacement}" if one.replacement else "")
     return f"::{level} {words}::{_data(text)}"
-
-
-def _from_here(path: str) -> str:
-    here = os.path.relpath(path) if Path(path).is_absolute() else path
-    return Path(here).as_posix()
 
 
 def _data(text: str) -> str:

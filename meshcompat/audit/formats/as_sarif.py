@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from meshcompat import _release
+from meshcompat.audit.formats.places import from_here
 from meshcompat.audit.releases import ordered
 from meshcompat.audit.rules import RULES
 from meshcompat.audit.values import Confidence
@@ -59,7 +61,7 @@ def _result(one: Finding, part: Part) -> dict[str, Any]:
         "endLine": one.span.end_line,
         "endColumn": one.span.end_column,
     }
-    place = {"artifactLocation": {"uri": quote(part.shown(one.path))}, "region": region}
+    place = {"artifactLocation": {"uri": _uri(part.shown(one.path))}, "region": region}
     return {
         "ruleId": one.code,
         "ruleIndex": codes.index(one.code),
@@ -74,6 +76,11 @@ def _result(one: Finding, part: Part) -> dict[str, Any]:
             "wrong_on": ordered(one.wrong_on),
         },
     }
+
+
+def _uri(path: str) -> str:
+    here = from_here(path)
+    return Path(here).as_uri() if Path(here).is_absolute() else quote(here)
 
 
 def _level(one: Finding) -> str:
