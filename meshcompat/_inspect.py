@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -11,6 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._eras.compiled import constant_when_compiled
+from meshcompat._eras.process_groups import is_living
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._layout import MeshLayout
 from meshcompat._mesh import foreign
@@ -199,15 +201,16 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
         [0, 1, 2, 3]
     """
     key = key_of("get_group", (names,))
-    known: tuple[View, Dim] | None = recall_told(mesh, key)
-    if known is None:
+    known: weakref.ref[ProcessGroup] | None = recall_told(mesh, key)
+    group = None if known is None else known()
+    if group is None or not is_living(group):
         view = view_of(mesh)
         dims = _dims_asked(view, names)
         if len(dims) > 1:
             dims = view_of(flatten(mesh, _names_in_root_order(view, dims))).dims
-        known = (view, dims[0])
-        tell(mesh, key, known)
-    return group_in(*known)
+        group = group_in(view, dims[0])
+        tell(mesh, key, weakref.ref(group))
+    return group
 
 
 @constant_when_compiled

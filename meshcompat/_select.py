@@ -13,9 +13,9 @@ from meshcompat._eras.compiled import constant_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._mesh.links import links, recall
 from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
-from meshcompat._mesh.memory import View
+from meshcompat._mesh.memory import View, recall_told
 from meshcompat._mesh.objects import inert_mesh, mesh_of
-from meshcompat._mesh.recalling import key_of, recall_meshes, tell_meshes
+from meshcompat._mesh.recalling import key_of, recall_meshes, tell, tell_meshes
 from meshcompat._plain_arguments import as_names, in_order
 
 if TYPE_CHECKING:
@@ -175,11 +175,13 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
         [[0, 1], [4, 5]]
     """
     given = in_order(meshes)
-    key = key_of("concatenate", tuple(map(id, given or ())))
-    known = recall_meshes(given[0], key) if given else None
     # An id can be that of a mesh that is gone: what was asked for is kept beside the answer.
-    if given and known is not None and all(map(operator.is_, known[1:], given)):
-        return known[0]
+    key = ("concatenate", *map(id, given or ()))
+    known = recall_told(given[0], key) if given else None
+    if given and known is not None and all(map(operator.is_, known, given)):
+        found: DeviceMesh = known[-1]
+        links.relink(found)
+        return found
     if not given:
         raise MeshLayoutError(f"expected a list or tuple of at least one mesh, got {meshes!r}")
     views = [view_of(mesh) for mesh in given]
@@ -200,7 +202,9 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
     around = [view for view in views if view.elsewhere == views[0].elsewhere]
     within = next((view for view in around if view.anchor is not root.mesh), views[0])
     found = mesh_of(within, dims)
-    tell_meshes(given[0], key, [found, *given])
+    # Slices that somebody makes anew each time are not kept.
+    if all(mesh_of(view, view.dims) is mesh for view, mesh in zip(views, given, strict=True)):
+        tell(given[0], key, (*given, found))
     return found
 
 

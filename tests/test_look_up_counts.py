@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
-from meshcompat._mesh.memory import Root, View, remember
+from meshcompat._mesh.memory import Root, View, remember, remembered
 from meshcompat.testing import fake_world
 from tests.support import native
 from tests.support.native_faults import of_a_thread
@@ -92,6 +93,16 @@ def test_second_look_up_calls_two_functions(look_up, world_size, run):
     assert called[1] in {"recall", "recall_told"}
 
 
+def copy_of(mesh):
+    """Return an equal mesh as torch's slices are: known, but not the one that is handed out."""
+    view = remembered(mesh)
+    ranks = view.root.ranks_of(view.layouts, 32)
+    make = _eras.primitives().make_submesh
+    twin = make(view.root.mesh, lambda: ranks, view.layouts, view.names)
+    remember(twin, View(view.root, view.dims, view.anchor))
+    return twin
+
+
 AGAIN = {
     "concatenate": lambda mesh: mc.concatenate([mc.get_flat_mesh(mesh, n) for n in ("cp", "tp")]),
     "flatten": lambda mesh: mc.flatten(mesh, ("cp", "tp"), "cp_tp"),
@@ -129,13 +140,29 @@ def test_a_call_is_told_from_one_with_an_equal_argument_of_another_type(mesh):
         mc.unflatten(mesh, True, (2, 1), ("a", "b"))
 
 
-def test_submeshes_of_other_ranks_live_no_longer_than_somebody_has_them(mesh):
-    known = [weakref.ref(each) for each in mc.get_all_submeshes(mesh, "tp")]
-    gc.collect()
-    alive = [reference() for reference in known if reference() is not None]
-    if _eras.era().links == "one_root":  # up to 2.9 torch's tables keep every mesh
-        assert len(alive) == 1
-    assert mc.get_ranks(mc.get_all_submeshes(mesh, "tp")[0], "tp") == list(range(8))
+def test_many_submeshes_of_other_ranks_live_no_longer_than_somebody_has_them():
+    with fake_world(1024, 37):
+        many = mc.init_device_mesh("cpu", (128, 8), mesh_dim_names=("dp", "tp"))
+        known = [weakref.ref(each) for each in mc.get_all_submeshes(many, "tp")]
+        gc.collect()
+        alive = [reference() for reference in known if reference() is not None]
+        if _eras.era().links == "one_root":  # up to 2.9 torch's tables keep every mesh
+            assert len(alive) == 1
+        assert mc.get_ranks(mc.get_all_submeshes(many, "tp")[0], "tp") == list(range(8))
+
+
+def test_concatenating_slices_that_are_made_anew_keeps_none_of_them(mesh):
+    cp = mc.get_flat_mesh(mesh, "cp")
+    before = len(remembered(cp).told)
+    for _ in range(5):
+        assert mc.concatenate([cp, copy_of(mc.get_flat_mesh(mesh, "tp"))]).ndim == 2
+    assert len(remembered(cp).told) == before
+
+
+def test_a_group_that_somebody_destroyed_is_not_recalled(mesh):
+    dist.destroy_process_group(mc.get_group(mesh, "tp"))
+    with pytest.raises(mc.MeshLayoutError, match="has no process group"):
+        mc.get_group(mesh, "tp")
 
 
 @look_ups

@@ -170,6 +170,12 @@ def groups_made() -> int:
     return count
 
 
+def is_living(group: ProcessGroup) -> bool:
+    """Return whether torch still knows the group: nobody destroyed it."""
+    # torch: distributed_c10d._world.pg_map, since before 2.2 - pytorch#88330
+    return group in distributed_c10d._world.pg_map
+
+
 def are_options(value: object) -> bool:
     """Return whether *value* can be a backend's options object; the classes moved over time."""
     return hasattr(value, "backend") and hasattr(value, "_timeout")

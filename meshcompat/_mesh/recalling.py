@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+FEW = 64
+"""Meshes of other ranks that are kept: there can be as many as ranks."""
+
 
 def recalled(verb: Callable[P, DeviceMesh]) -> Callable[P, DeviceMesh]:
     """Return *verb*, whose first argument is a mesh, recalling the mesh of a call that was made before."""
@@ -65,17 +68,18 @@ def tell(mesh: DeviceMesh, key: Hashable, answer: object) -> None:
 
 
 def tell_meshes(mesh: DeviceMesh, key: Hashable, meshes: Sequence[DeviceMesh]) -> None:
-    """Keep several meshes without keeping them alive: there can be as many as ranks."""
-    tell(mesh, key, [weakref.ref(each) for each in meshes])
+    """Keep several meshes; of more than a few of them only as long as somebody has them."""
+    is_few = len(meshes) <= FEW
+    tell(mesh, key, tuple(meshes) if is_few else [weakref.ref(each) for each in meshes])
 
 
 def recall_meshes(mesh: object, key: Hashable) -> list[DeviceMesh] | None:
     """Return the meshes that were kept under *key*, None where one of them is gone."""
-    kept: list[weakref.ref[DeviceMesh]] | None = recall_told(mesh, key)
+    kept = recall_told(mesh, key)
     if kept is None:
         return None
-    found = [each for each in (reference() for reference in kept) if each is not None]
-    if len(found) < len(kept):
+    found = list(kept) if type(kept) is tuple else [reference() for reference in kept]
+    if type(kept) is list and any(each is None for each in found):
         return None
     for each in found:
         links.relink(each)
