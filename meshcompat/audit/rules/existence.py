@@ -161,8 +161,8 @@ class Keyword(Rule):
         "`_layout=` and `_rank_map=` with 2.10. On an older release the call ends with a TypeError. Releases that lack the "
         "function itself are not counted here: another rule tells of it."
     )
-    before = 'mesh = init_device_mesh("cuda", (8,), mesh_dim_names=("dp",), backend_override={"dp": "gloo"})'
-    after = 'mesh = meshcompat.init_device_mesh("cuda", (8,), mesh_dim_names=("dp",), backend_override={"dp": "gloo"})'
+    before = 'mesh = init_device_mesh("cuda", (8,), backend_override={0: "gloo"})'
+    after = 'mesh = meshcompat.init_device_mesh("cuda", (8,), backend_override={0: "gloo"})'
     positive = (
         _HEAD + 'm = init_device_mesh("cpu", (8,), backend_override={0: "gloo"})\n',
         _HEAD + 'm = DeviceMesh("cpu", [0, 1], _init_backend=False)\n',
