@@ -42,7 +42,9 @@ def page() -> str:
     for rule in RULES:
         parts.append(f"## {rule.code}: {rule.title}\n\n{rule.why}\n")
         if rule.before:
-            parts.append(f"```python\n# before\n{rule.before}\n# after\n{rule.after}\n```\n")
+            parts.append(
+                f"Before:\n\n```python\n{rule.before}\n```\n\nAfter:\n\n```python\n{rule.after}\n```\n"
+            )
         if rule.link:
             parts.append(f"Upstream: <{rule.link}>\n")
     return "\n".join(parts)
