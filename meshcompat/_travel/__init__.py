@@ -6,7 +6,6 @@ theirs is.
 
 from __future__ import annotations
 
-import importlib.abc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,8 @@ def let_torch_load_read_meshes() -> None:
     if READS_FILES in sys.modules:
         _allow(sys.modules[READS_FILES])
     else:
-        sys.meta_path.insert(0, _WhenTorchComes())
+        # That it finds specs is all that is asked of it, and importlib.abc takes time to import.
+        sys.meta_path.insert(0, _WhenTorchComes())  # type: ignore[arg-type]
 
 
 def _allow(serialization: ModuleType) -> None:
@@ -45,7 +45,7 @@ def _allow(serialization: ModuleType) -> None:
         serialization.add_safe_globals([from_plain])
 
 
-class _WhenTorchComes(importlib.abc.MetaPathFinder):
+class _WhenTorchComes:
     """Waits for torch's module that reads files, so that nobody who has no torch yet waits for it."""
 
     def find_spec(
