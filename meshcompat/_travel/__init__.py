@@ -36,7 +36,7 @@ def let_torch_load_read_meshes() -> None:
         _allow(sys.modules[READS_FILES])
     else:
         # That it finds specs is all that is asked of it, and importlib.abc takes time to import.
-        sys.meta_path.insert(0, _WhenTorchComes())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _WhenTorchComes())
 
 
 def _allow(serialization: ModuleType) -> None:
