@@ -49,8 +49,9 @@ ASKED = {
 
 
 class Cost(NamedTuple):
-    """What the ranks of one process asked of the store."""
+    """What ranks asked of the store, and the processor time that they and the store took."""
 
+    processor: float
     operations: int
     bytes: int
     largest: int
@@ -102,6 +103,7 @@ def ranks_of_one_process(
     connection.send("ready")
     while connection.recv():
         store: Any = MeasuredStore(client)
+        begun_at = time.process_time()
         worlds = worlds or [World(Talk(store), rank, size) for rank in ranks]
         for world in worlds:
             world.talk = Talk(store)
@@ -112,7 +114,8 @@ def ranks_of_one_process(
             verdicts.add(verdict or comparison.hear(PATIENCE))
             world.clear()
             world.marks.put(world.talk, world.rank, Mark(comparison.number, MADE))
-        connection.send(Cost(store.operations, store.bytes, store.largest, verdicts))
+        processor = time.process_time() - begun_at
+        connection.send(Cost(processor, store.operations, store.bytes, store.largest, verdicts))
 
 
 def measure(size: int, processes: int = PROCESSES) -> list[tuple[float, Cost]]:
@@ -141,12 +144,13 @@ def measure(size: int, processes: int = PROCESSES) -> list[tuple[float, Cost]]:
 
 
 def _compare(pipes: list[Any]) -> tuple[float, Cost]:
-    started = time.perf_counter()
+    started, server = time.perf_counter(), time.process_time()
     for pipe in pipes:
         pipe.send(True)
     costs = [Cost(*pipe.recv()) for pipe in pipes]
     seconds = time.perf_counter() - started
     return seconds, Cost(
+        sum(cost.processor for cost in costs) + time.process_time() - server,
         sum(cost.operations for cost in costs),
         sum(cost.bytes for cost in costs),
         max(cost.largest for cost in costs),
@@ -162,16 +166,23 @@ def main() -> None:
     given = parser.parse_args()
     print(f"torch {torch.__version__}, {given.processes} processes")
     print(
-        "| ranks | comparison | seconds, all ranks | operations a rank | bytes a rank | largest |"
+        "| ranks | comparison | seconds, all ranks | processor seconds | operations a rank | bytes a rank | largest |"
     )
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for size in given.sizes:
         for name, (seconds, cost) in zip(
             ("first", "next"), measure(size, given.processes), strict=True
         ):
             assert cost.verdicts == {AGREED}
             each = (f"{cost.operations / size:.2f}", f"{cost.bytes / size:.0f}", cost.largest)
-            print("|", " | ".join(map(str, (size, name, f"{seconds:.2f}", *each))), "|", flush=True)
+            print(
+                "|",
+                " | ".join(
+                    map(str, (size, name, f"{seconds:.2f}", f"{cost.processor:.2f}", *each))
+                ),
+                "|",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 import torch.distributed as dist
 
 import meshcompat as mc
+from benchmarks.many_ranks import MeasuredStore
 from meshcompat import _agreement
 from meshcompat._agreement import comparison, meeting, wording
 from meshcompat._agreement.talk import StoreError, Talk
@@ -227,7 +228,7 @@ def test_all_come_at_the_last_moment_and_agree():
 @pytest.mark.parametrize("size", [8, 1024])
 def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
     """Rank after rank comes; then each hears."""
-    store = dist.HashStore()
+    store = MeasuredStore(tcp())
     counting = [CountingStore(store) for _ in range(size)]
     worlds = [World(Talk(each), rank, size) for rank, each in enumerate(counting)]
     for number in range(3):
@@ -244,6 +245,7 @@ def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
         assert first == {"add": 2, "set": 2, "wait": 1, "get": 1, **deleted}
         assert all(count == {"add": 1, "set": 1, "wait": 1, "get": 1} for count in others)
         assert last == {"add": 1, "set": 2}
+    assert store.largest < 400
 
 
 def test_nothing_is_left_in_the_store_of_what_ranks_agreed_on():

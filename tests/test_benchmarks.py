@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks import (
+    many_ranks,
     memory,
     record,
     test_agreement,
@@ -98,6 +99,15 @@ def test_the_comparison_of_ranks_is_measured(rows, in_turns, pool):
     test_agreement.test_agreement(in_turns, pool)
     (measured,) = rows
     assert len(seconds(measured)) == 3
+
+
+@pytest.mark.processes
+def test_many_ranks_agree_on_a_real_store():
+    first, second = many_ranks.measure(SMALL, processes=1)
+    # What the first and the last rank, and rank 0, do beside the others.
+    assert first[1].operations == 8 * SMALL + 2 - 1
+    assert second[1].operations == 5 * SMALL + 2 - 1 + 4
+    assert {*first[1].verdicts, *second[1].verdicts} == {"agreed"}
 
 
 @pytest.mark.processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import timedelta
@@ -17,6 +18,7 @@ from meshcompat._agreement.talk import Talk
 from meshcompat._agreement.worlds import World
 from meshcompat._eras import process_groups, stores
 from meshcompat.testing import fake_world
+from tests.support.counting_store import CountingStore
 
 ASKED = {"call": "flatten"}
 TORCH = "wait timeout after 3000ms"
@@ -68,6 +70,30 @@ def test_ranks_of_which_nothing_is_heard_are_missing(others):
     assert (caught.value.rank, caught.value.missing) == (5, (5, 6))
     assert caught.value.descriptions == {ME: "call flatten"}
     assert TORCH in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        pytest.param([5, 6], (5, 6), id="as it is"),
+        pytest.param([5, 6, 7], (5, 6), id="but for who has ended since"),
+        pytest.param([ME, 5, 6], (5, 6), id="of a moment before this rank gave up"),
+    ],
+)
+def test_the_first_rank_that_gave_up_tells_the_others_who_is_missing(
+    others, monkeypatch, told, missing
+):
+    others.end((0, 1, 2, 4, 7), MADE)
+    world = others.worlds[0]
+    world.talk.add(world.key(0, "gave up"), 1)
+    world.talk.set(world.key(0, "silent"), json.dumps(told))
+    asked = CountingStore(others.store)
+    monkeypatch.setattr(stores, "default_store", lambda: asked)
+    with pytest.raises(mc.MeshMismatchError) as caught:
+        fail(RuntimeError(TORCH))
+    assert caught.value.missing == missing
+    if ME not in told:
+        assert asked.count["get"] == 1 + len(told)  # the answer, and who is in it
 
 
 def test_an_error_that_all_ranks_had_is_torchs_own(others):

@@ -125,10 +125,10 @@ class Comparison:
                 return self._without_who_decides(limit)
         return self._talk.get(verdict)
 
-    def clear(self) -> None:
+    def clear(self, talk: Talk) -> None:
         """Delete the keys that it takes to agree, when all ranks have done with them."""
         names = (f"asked {self._digest}", f"words {self._digest}", "kinds", "verdict")
-        self._talk.delete(*map(self._key, names))
+        talk.delete(*map(self._key, names))
 
     @property
     def _counter(self) -> str:

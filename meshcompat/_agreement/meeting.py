@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,9 @@ PATIENCE = 2.5
 
 PAUSE = 0.2
 """Seconds between two looks at the others."""
+
+FEW = 1000
+"""About how many ranks every rank may ask; more are never named one by one."""
 
 SLACK = 1.0
 """Seconds that the store has to answer beyond the time that it is asked to wait."""
@@ -80,8 +84,9 @@ class Meeting:
 
         That is ours, where ranks are missing; an error that all ranks have is torch's own.
         """
-        bound = PATIENCE + patience(self._size) - patience(0)
-        missing = self._ask(bound, self._silent, f"groups are half made: {str(error).strip()!r}")
+        missing = self._ask(
+            self._until_told, self._silent, f"groups are half made: {str(error).strip()!r}"
+        )
         if not missing:
             return error
         return wording.half_made_error(missing, self._rank, self._asked, error)
@@ -96,14 +101,37 @@ class Meeting:
         self._world.marks.put(self._talk, self._rank, Mark(self._number, state))
 
     def _silent(self) -> tuple[int, ...]:
-        """Return the ranks of which nothing is heard in time."""
+        """Return the ranks of which nothing is heard in time.
+
+        The first rank that gives up asks about all, so that not every rank asks about every rank.
+        The others take its answer, and ask again only about those in it.
+        """
         self._mark(GAVE_UP)
-        silent = list(range(self._size))
-        deadline = time.monotonic() + PATIENCE
+        everyone = list(range(self._size))
+        answer = self._world.key(self._number, "silent")
+        if self._talk.add(self._world.key(self._number, "gave up"), 1) == 1:
+            silent = self._still_silent(everyone, PATIENCE)
+            self._talk.set(answer, json.dumps(silent))
+        elif self._talk.has(answer, self._until_told):
+            silent = json.loads(self._talk.get(answer))
+            is_older = self._rank in silent  # than the moment when this rank gave up
+            if len(silent) <= FEW:
+                silent = self._still_silent(silent, PATIENCE if is_older else 0)
+        else:
+            silent = self._still_silent(everyone, 0)
+        return tuple(rank for rank in silent if rank != self._rank)
+
+    @property
+    def _until_told(self) -> float:
+        """Seconds in which the first rank that gave up has asked about all."""
+        return PATIENCE + PAUSE + patience(self._size) - patience(0)
+
+    def _still_silent(self, silent: list[int], seconds: float) -> list[int]:
+        deadline = time.monotonic() + seconds
         while True:
             silent = [rank for rank in silent if not self._has_ended(rank)]
-            if not silent or time.monotonic() > deadline:
-                return tuple(silent)
+            if not silent or time.monotonic() >= deadline:
+                return silent
             time.sleep(PAUSE)
 
     def _has_ended(self, rank: int) -> bool:

@@ -63,6 +63,10 @@ class World:
                     continue  # the others gave up this one, and it was about something else
             return comparison.number, difference
 
+    def key(self, number: int, name: str) -> str:
+        """Return a key of the store that belongs to one comparison."""
+        return f"{self._prefix}/{self._number}/{number} {name}"
+
     def next(self, asked: dict[str, str]) -> Comparison:
         """Return the next comparison."""
         place = Place(f"{self._prefix}/{self._number}", self._compared, self.rank, self.size)
@@ -75,7 +79,7 @@ class World:
         self.marks.are_all_there = True
         for comparison in self._used[:-1]:
             if self.rank == 0:
-                comparison.clear()
+                comparison.clear(self.talk)
         del self._used[:-1]
 
     def _join(self) -> None:
