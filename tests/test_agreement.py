@@ -359,7 +359,7 @@ def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over(monkeypa
         def __getattr__(self, _):
             return lambda *_: threading.Event().wait()
 
-    monkeypatch.setattr(meeting, "SLACK", 0)
+    monkeypatch.setattr(meeting, "patience", lambda _: 0.1)
     started = time.monotonic()
     with pytest.raises(mc.MeshMismatchError, match=r"no answer within 0\.1 s.*cannot be reached"):
         agree_on(monkeypatch, SilentStore(), SECOND / 10)

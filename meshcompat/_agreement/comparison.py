@@ -38,7 +38,7 @@ PAUSES = (0.02, 0.5)
 
 def patience(size: int) -> float:
     """Return the seconds that a rank has to ask how far each rank has got."""
-    return 2.0 + 0.001 * size
+    return 2.0 + size // 1000
 
 
 class Place(NamedTuple):

@@ -32,9 +32,6 @@ PAUSE = 0.2
 FEW = 1000
 """About how many ranks every rank may ask; more are never named one by one."""
 
-SLACK = 1.0
-"""Seconds that the store has to answer beyond the time that it is asked to wait."""
-
 T = TypeVar("T")
 
 
@@ -49,6 +46,8 @@ class Meeting:
         self._talk = Talk(store)
         self._group: Any = dist.group.WORLD
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
+        # What the store may take for one answer: it is asked by all ranks at once.
+        self._slack = patience(self._size)
 
     def compare(self, asked: dict[str, str], limit: float) -> None:
         """Return when all ranks ask for the same.
@@ -57,12 +56,13 @@ class Meeting:
             MeshMismatchError: One asks for something else or does not come, or the store fails.
         """
         self._asked = asked
+        self._slack = max(self._slack, limit / 10)
 
         def compare() -> tuple[World, int, Difference | None]:
             world = worlds.join(self._group, self._talk, self._rank, self._size)
             return world, *world.compare(asked, limit)
 
-        self._world, self._number, difference = self._ask(limit, compare, "nothing was made")
+        self._world, self._number, difference = self._ask(compare, "nothing was made")
         if difference is not None:
             raise wording.difference_error(difference, self._size)
 
@@ -72,7 +72,7 @@ class Meeting:
         Raises:
             MeshMismatchError: The store fails.
         """
-        self._ask(SLACK, lambda: self._mark(state), "the groups were made")
+        self._ask(lambda: self._mark(state), "the groups were made")
 
     def gave_up(self) -> None:
         """Let the others know that this rank did not make its groups, if the store can be reached."""
@@ -84,16 +84,14 @@ class Meeting:
 
         That is ours, where ranks are missing; an error that all ranks have is torch's own.
         """
-        missing = self._ask(
-            self._until_told, self._silent, f"groups are half made: {str(error).strip()!r}"
-        )
+        missing = self._ask(self._silent, f"groups are half made: {str(error).strip()!r}")
         if not missing:
             return error
         return wording.half_made_error(missing, self._rank, self._asked, error)
 
-    def _ask(self, limit: float, call: Callable[[], T], consequence: str) -> T:
+    def _ask(self, call: Callable[[], T], consequence: str) -> T:
         try:
-            return self._helper.within(limit + SLACK, call, lambda: self._talk.asked)
+            return self._helper.within(self._slack, call, self._talk.pulse)
         except (StoreError, NoAnswerError) as error:
             raise wording.store_error(error, consequence) from error
 

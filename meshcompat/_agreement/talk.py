@@ -27,15 +27,17 @@ class StoreError(Exception):
 
 
 class Talk:
-    """A store, asked by one rank.
-
-    Attributes:
-        asked: How many operations have ended.
-    """
+    """A store, asked by one rank."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.asked = 0
+        self._asked = 0
+        self._waits_until = 0.0
+
+    def pulse(self) -> object:
+        """Return another value whenever the store has answered, and as long as it is to wait."""
+        now = time.monotonic()
+        return self._asked, now if now < self._waits_until else None
 
     def set(self, key: str, value: str) -> None:
         """Write a value."""
@@ -53,6 +55,7 @@ class Talk:
     def has(self, key: str, seconds: float) -> bool:
         """Wait no longer than so long for a key, and return whether it is there."""
         started = time.monotonic()
+        self._waits_until = started + seconds
         try:
             self._ask("wait", [key], timedelta(seconds=seconds))
         except StoreError:
@@ -60,6 +63,8 @@ class Talk:
             if time.monotonic() - started < 0.9 * seconds:
                 raise
             return False
+        finally:
+            self._waits_until = 0.0
         return True
 
     def delete(self, *keys: str) -> None:
@@ -75,4 +80,4 @@ class Talk:
         except Exception as error:
             raise StoreError(self.store, operation, error) from error
         finally:
-            self.asked += 1
+            self._asked += 1
