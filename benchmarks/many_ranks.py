@@ -111,7 +111,7 @@ def ranks_of_one_process(
         verdicts = set()
         heard = [comparison.arrive(PATIENCE) for _, comparison in begun]
         for (world, comparison), verdict in zip(begun, heard, strict=True):
-            verdicts.add(verdict or comparison.hear(PATIENCE))
+            verdicts.add(verdict or comparison.hear())
             world.clear()
             world.marks.put(world.talk, world.rank, Mark(comparison.number, MADE))
         processor = time.process_time() - begun_at

@@ -236,7 +236,7 @@ def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
             each.count.clear()
         begun = [world.next(ASKED) for world in worlds]
         verdicts = [each.arrive(1) for each in begun]
-        heard = [verdict or each.hear(1) for verdict, each in zip(verdicts, begun, strict=True)]
+        heard = [verdict or each.hear() for verdict, each in zip(verdicts, begun, strict=True)]
         for world in worlds:
             world.clear()
         assert heard == ["agreed"] * size

@@ -32,6 +32,9 @@ AGREED = "agreed"
 GRACE = 1.0
 """Seconds that a rank which came last has to say that all agree, when the time is over."""
 
+SHORTEST = 0.01
+"""Seconds of the shortest wait; some stores take none for one without an end."""
+
 PAUSES = (0.02, 0.5)
 """Seconds between looks at who has come, at first and at most, where ranks differ."""
 
@@ -90,6 +93,7 @@ class Comparison:
         self._words = json.dumps(self.asked)
         self._digest = hashlib.sha256(self._words.encode()).hexdigest()[:16]
         self._came: dict[int, str] = {}
+        self._limit = self._deadline = 0.0
 
     @property
     def number(self) -> int:
@@ -101,7 +105,11 @@ class Comparison:
 
         Only the first rank whose words differ waits: until all have come, so that it can say who
         differs.
+
+        Args:
+            limit: How many seconds to wait for the others from here on.
         """
+        self._limit, self._deadline = limit, time.monotonic() + limit
         count, kinds = self._talk.add(self._counter, 1), 1
         if count == 1:
             self._talk.set(self._key(f"words {self._digest}"), self._words)
@@ -113,16 +121,17 @@ class Comparison:
         mark = Mark(self._place.number, CAME, self._digest)
         self._marks.put(self._talk, self._place.rank, mark)
         if kinds == 2:  # the second kind; of more, others are the first
-            self._judge(limit)
+            self._judge()
         return AGREED if agreed else None
 
-    def hear(self, limit: float) -> str:
-        """Return the verdict; give one where none comes in so many seconds."""
+    def hear(self) -> str:
+        """Return the verdict; give one where none comes in time."""
         verdict = self._key("verdict")
-        if not self._talk.has(verdict, limit) and not self._is_complete():
-            self._decide(limit)
+        left = max(SHORTEST, self._deadline - time.monotonic())
+        if not self._talk.has(verdict, left) and not self._is_complete():
+            self._decide()
             if not self._talk.has(verdict, patience(self._place.size)):
-                return self._without_who_decides(limit)
+                return self._without_who_decides()
         return self._talk.get(verdict)
 
     def clear(self, talk: Talk) -> None:
@@ -137,15 +146,15 @@ class Comparison:
     def _key(self, name: str) -> str:
         return f"{self._place.prefix}/{self._place.number} {name}"
 
-    def _judge(self, limit: float) -> None:
+    def _judge(self) -> None:
         """Decide as soon as all ranks have come, unless another does before."""
-        deadline, pause = time.monotonic() + limit, PAUSES[0]
+        pause = PAUSES[0]
         while self._missing():
-            if time.monotonic() > deadline or self._talk.add(self._key("decided"), 0):
+            if time.monotonic() > self._deadline or self._talk.add(self._key("decided"), 0):
                 return
             time.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
-        self._decide(limit)
+        self._decide()
 
     def _is_complete(self) -> bool:
         """Return whether the verdict comes at the last moment; from here on nobody agrees by number."""
@@ -153,10 +162,10 @@ class Comparison:
         came = self._talk.add(self._counter, more_than_all) % more_than_all
         return came == self._place.size and self._talk.has(self._key("verdict"), GRACE)
 
-    def _decide(self, limit: float) -> None:
+    def _decide(self) -> None:
         if self._talk.add(self._key("decided"), 1) == 1:
             self._talk.set(self._key("decides"), str(self._place.rank))
-            self._talk.set(self._key("verdict"), self._verdict(limit))
+            self._talk.set(self._key("verdict"), self._verdict())
 
     def _missing(self) -> list[int]:
         """Return the ranks that have not come; ask each only until it has."""
@@ -167,11 +176,11 @@ class Comparison:
                     self._came[rank] = mark.digest
         return [rank for rank in range(self._place.size) if rank not in self._came]
 
-    def _verdict(self, limit: float) -> str:
+    def _verdict(self) -> str:
         """Say who has not come, or who differs, or that all agree after all."""
         missing = self._missing()
         if missing:
-            return self._in_vain(missing, limit)
+            return self._in_vain(missing)
         counts = Counter(self._came[rank] for rank in range(self._place.size))
         usual, agreeing = counts.most_common(1)[0]
         if agreeing == self._place.size:
@@ -183,15 +192,15 @@ class Comparison:
             rank: json.loads(self._talk.get(self._key(f"words {self._came[rank]}")))
             for rank in named
         }
-        return Difference(culprit, (), asked, agreeing, limit).text()
+        return Difference(culprit, (), asked, agreeing, self._limit).text()
 
-    def _in_vain(self, missing: list[int], limit: float) -> str:
+    def _in_vain(self, missing: list[int]) -> str:
         asked = {self._place.rank: self.asked}
-        return Difference(missing[0], tuple(missing), asked, 0, limit).text()
+        return Difference(missing[0], tuple(missing), asked, 0, self._limit).text()
 
-    def _without_who_decides(self, limit: float) -> str:
+    def _without_who_decides(self) -> str:
         """Say that the rank is missing which was to decide."""
         who = self._key("decides")
         if not self._talk.has(who, GRACE):
             raise StoreError(self._talk.store, "wait", TimeoutError("no rank gave a verdict"))
-        return self._in_vain([int(self._talk.get(who))], limit)
+        return self._in_vain([int(self._talk.get(who))])

@@ -50,7 +50,7 @@ class World:
         """
         while True:
             comparison = self.next(asked)
-            verdict = comparison.arrive(limit) or comparison.hear(limit)
+            verdict = comparison.arrive(limit) or comparison.hear()
             if verdict == AGREED:
                 self.clear()
                 return comparison.number, None
