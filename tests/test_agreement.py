@@ -369,6 +369,5 @@ def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over(monkeypa
 def test_many_missing_ranks_are_not_all_written_out():
     missing = tuple(range(1, 100))
     error = wording.difference_error(comparison.Difference(1, missing, {0: ASKED}, 0, 6.0), 100)
-    assert "rank 1, 2, 3" in str(error)
-    assert "15, 16 and 83 more did not come within 6 s" in str(error)
+    assert "rank 1-99 did not come within 6 s" in str(error)
     assert error.missing == missing

@@ -7,25 +7,17 @@ from typing import TYPE_CHECKING
 from meshcompat._agreement.talk import StoreError
 from meshcompat._eras.stores import Failure, failure_of
 from meshcompat._errors import MeshMismatchError
+from meshcompat._rank_text import ranks_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from meshcompat._agreement.comparison import Difference
-
-RANKS_IN_WORDS = 16
-"""How many ranks are named one by one."""
 
 
 def in_words(asked: Mapping[str, str]) -> str:
     """Return what a rank asks for as one line."""
     return ", ".join(f"{name} {value}" for name, value in asked.items())
-
-
-def _ranks(ranks: Sequence[int]) -> str:
-    named = ", ".join(map(str, ranks[:RANKS_IN_WORDS]))
-    rest = len(ranks) - RANKS_IN_WORDS
-    return f"rank {named} and {rest} more" if rest > 0 else f"rank {named}"
 
 
 def difference_error(difference: Difference, size: int) -> MeshMismatchError:
@@ -34,7 +26,7 @@ def difference_error(difference: Difference, size: int) -> MeshMismatchError:
     descriptions = {rank: in_words(words) for rank, words in asked.items()}
     if missing:
         head = (
-            f"{_ranks(missing)} did not come within {seconds:g} s to make process groups with the "
+            f"rank {ranks_text(missing)} did not come within {seconds:g} s to make process groups with the "
             f"others, who ask for"
         )
         advice = f"Nothing was made. See what rank {culprit} did instead"
@@ -57,7 +49,7 @@ def half_made_error(
     """Return the error of a rank whose groups others had agreed to make, and did not."""
     words = in_words(asked)
     return MeshMismatchError(
-        f"{_ranks(missing)} had agreed to make process groups, and did not make them with the "
+        f"rank {ranks_text(missing)} had agreed to make process groups, and did not make them with the "
         f"others, who ask for:\n  rank {me}: {words}\n"
         f"Groups are half made: {str(error).strip()!r}. See what rank "
         f"{missing[0]} did instead, and start the job again",
