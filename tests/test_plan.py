@@ -266,7 +266,8 @@ class TestRefusals:
         ("given", "error", "said"),
         [
             ({"mesh": "a=2,a=4"}, mc.MeshLayoutError, "repeat a name"),
-            ({"mesh": "a=0"}, mc.MeshLayoutError, "--world-size"),
+            ({"mesh": "a=0"}, mc.MeshLayoutError, r"shape \(0,\) must be one or more positive"),
+            ({"mesh": "a=-4,b=2"}, mc.MeshLayoutError, r"shape \(-4, 2\) must be"),
             ({"mesh": "a=2,b=4", "world_size": 9}, mc.MeshLayoutError, r"2 \* 4 = 8 ranks"),
             ({"mesh": "a=2,b=4", "flatten": "x=b,a"}, mc.MeshLayoutError, "out of order"),
             ({"mesh": "a=2,b=4", "flatten": "a=a,b"}, mc.MeshLayoutError, "needs a new name"),
@@ -281,9 +282,6 @@ class TestRefusals:
         ],
     )
     def test_are_those_of_the_builders(self, given, error, said):
-        if given["mesh"] == "a=0":
-            given = {**given, "world_size": 8}
-            said = "positive ints"
         with pytest.raises(error, match=said):
             plan_of(**given)
 
@@ -351,6 +349,10 @@ class TestWarnings:
             "warning: tp-across-nodes: groups of tp leave a node of 8 GPUs: rank 7's group (6-8) is "
             "on 2 nodes; tp 2 or 4 stays inside a node"
         ) in told
+        _, out, _ = run(capsys, "--world-size", "64", "--dp-replicate", "16")
+        assert "a node has 8; dp_replicate 8 keeps them whole" in " ".join(out.split())
+        _, out, _ = run(capsys, "--mesh", "dp_replicate=16,tp=4")
+        assert " ".join(out.split()).endswith("a replica has runs of 4 ranks, a node has 8")
         _, out, _ = run(capsys, "--world-size", "24", "--tp", "3", "--rank", "0")
         assert "(0-2) is on one node, but others are on more" in " ".join(out.split())
 

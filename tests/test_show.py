@@ -204,6 +204,14 @@ class TestFolding:
             assert len(shown) + left_out == 512
             assert {0, 511, rank} - {None} <= set(shown)
 
+    def test_finds_ranks_of_hosts_that_are_mixed(self):
+        hosts = [f"host {rank % 3}" for rank in range(512)]
+        dims = picture_of((2, 64, 4)).dims
+        boxes = boxes_of(range(512), hosts)
+        picture = Picture("some", range(512), dims, dims, boxes, rank=400)
+        (drawn,) = [item for item in picture.folded(dims[0], 24) if item[0] == "host 1"]
+        assert 400 in drawn.ranks
+
     def test_keeps_some_of_the_group_of_the_rank(self):
         picture = picture_of((4, 64, 4), 8, 513)
         (pp, _, _) = picture.dims

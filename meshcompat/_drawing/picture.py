@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from meshcompat._drawing.words import count_text, mark_of
 from meshcompat._rank_text import ranks_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from meshcompat._layout import Axes
 
@@ -144,7 +145,7 @@ class Picture:
         mates: list[int] = []
         if self.rank is not None:
             mates = [self.rank, *self.group_of(dim, self.rank)[: budget // 2]]
-        homes = [self._home[rank] for rank in mates]
+        homes = list(map(self._home, mates))
         biggest = max(len(box.ranks) for box in self.boxes)
         drawn: list[Cells | Gap] = []
         for piece in _fold(len(self.boxes), homes, budget // biggest):
@@ -161,8 +162,15 @@ class Picture:
         return {}
 
     @functools.cached_property
-    def _home(self) -> dict[int, int]:
-        return {rank: index for index, box in enumerate(self.boxes) for rank in box.ranks}
+    def _firsts(self) -> list[int]:
+        return [box.ranks[0] for box in self.boxes]
+
+    def _home(self, rank: int) -> int:
+        """Return the index of the box that a rank is in; most boxes are runs of ranks."""
+        likely = bisect.bisect_right(self._firsts, rank) - 1
+        if rank in self.boxes[likely].ranks:
+            return likely
+        return next(index for index, box in enumerate(self.boxes) if rank in box.ranks)
 
 
 def _cells_of(box: Box, mates: list[int], budget: int) -> Cells:
@@ -228,10 +236,11 @@ def boxes_of(ranks: Sequence[int], hosts: Sequence[str] | int | None) -> tuple[B
 
 
 def _chunks(ranks: Sequence[int], size: int, title: str) -> tuple[Box, ...]:
-    homes: dict[int, list[int]] = {}
-    for rank in ranks:
-        homes.setdefault(rank // size, []).append(rank)
+    runs = itertools.groupby(ranks, lambda rank: rank // size)
+    homes: Iterable[tuple[int, Sequence[int]]] = ((number, list(held)) for number, held in runs)
+    if isinstance(ranks, range) and ranks.start == 0 and ranks.step == 1:
+        homes = ((start // size, ranks[start : start + size]) for start in ranks[::size])
     return tuple(
         Box(title.format(number=number, first=held[0], last=held[-1]), held)
-        for number, held in homes.items()
+        for number, held in homes
     )

@@ -140,7 +140,8 @@ def request_of(given: Mapping[str, Any]) -> Request:
         raise ValueError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
     if flattened and not mesh:
         raise ValueError("--flatten goes with --mesh; a strategy flattens its own mesh dims")
-    count = math.prod(size for _, size in mesh) if mesh else None
+    # A size below 1 is for the builders to refuse.
+    count = math.prod(max(size, 1) for _, size in mesh) if mesh else None
     if "world_size" not in given and count is None:
         raise ValueError("give --world-size, the number of ranks")
     world_size = _whole(given.get("world_size", count), "--world-size", 1, _LARGEST_WORLD)

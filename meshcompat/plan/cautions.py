@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from meshcompat import _layout
@@ -61,8 +62,9 @@ def _across_nodes(request: Request, dim: PaperDim) -> Iterator[Caution]:
     count = nodes_of(ranks, per_node)
     where = f"on {count} nodes" if count > 1 else "on one node, but others are on more"
     stride = dim.axes[-1][1]
+    room = math.gcd(per_node, request.world_size)
     inside = nearest(
-        dim.size, divisors_of(per_node), lambda size: size > 1 and per_node % (size * stride) == 0
+        dim.size, divisors_of(room), lambda size: size > 1 and room % (size * stride) == 0
     )
     advice = f"; {dim.name} {' or '.join(map(str, inside))} stays inside a node" if inside else ""
     yield Caution(
@@ -90,14 +92,18 @@ def _across_stages(request: Request, meshes: Sequence[PaperMesh]) -> Iterator[Ca
 
 
 def _across_replicas(request: Request, root: PaperMesh) -> Iterator[Caution]:
-    dim = next((dim for dim in root.dims if dim.name == "dp_replicate" and dim.size > 1), None)
-    if dim is None or request.node_count == 1:
+    dims = {dim.name: dim for dim in root.dims}
+    dim = dims.get("dp_replicate")
+    if dim is None or dim.size == 1 or request.node_count == 1:
         return
     stride = dim.axes[-1][1]
     if stride % request.gpus_per_node:
         whole = stride * dim.size
+        replicas = dim.size * dims["dp_shard"].size if "dp_shard" in dims else 1
         fitting = nearest(
-            dim.size, divisors_of(whole), lambda size: whole // size % request.gpus_per_node == 0
+            dim.size,
+            divisors_of(replicas)[1:-1],
+            lambda size: whole // size % request.gpus_per_node == 0,
         )
         advice = f"; dp_replicate {' or '.join(map(str, fitting))} keeps them whole"
         yield Caution(
