@@ -46,6 +46,11 @@ CONSUMERS = [
     "tests/collectives/test_consumers.py",
     "tests/collectives/test_consumers_training.py",
 ]
+REHEARSED = [
+    "2.9.1",
+    "2.11.0",
+    NEWEST,
+]  # the ends of the eras with DTensor, and what GPU machines bring
 SPREAD = ["-n2", "--dist=loadfile"]  # two workers: most tests wait for one core, or for ranks
 
 nox.options.sessions = ["lint", "types", *(f"tests({name})" for name in EDGE)]
@@ -147,13 +152,24 @@ def soak(session: nox.Session, name: str) -> None:
     ],
 )
 def nccl(session: nox.Session, name: str | None) -> None:
-    """Run the GPU tests on one row, or on the python and torch that the machine brings (installs nothing)."""
-    pytest = ["python", "-m", "pytest", "-m", "gpu", *session.posargs]
+    """Show all of ci/nccl.py on GPUs, on one row or on the machine's own python and torch (installs nothing)."""
+    script = ["python", "ci/nccl.py", *session.posargs]
     if name is None:
-        session.run(*pytest, env={"PYTHONPATH": str(ROOT)}, external=True)
+        session.run(*script, external=True)
         return
     with torch_environment(session, pinned(ROWS[name]), "test", backend="default"):
-        session.run(*pytest)
+        session.run(*script)
+
+
+@nox.session
+@nox.parametrize(
+    "python,name", [nox.param(ROWS[name]["python"], name, id=name) for name in REHEARSED]
+)
+def rehearse(session: nox.Session, name: str) -> None:
+    """Run every part of ci/nccl.py on CPU: each has to report."""
+    with torch_environment(session, pinned(ROWS[name]), "test"):
+        out = str(Path(session.create_tmp(), "nccl.json"))
+        session.run("python", "ci/nccl.py", "--rehearse", "--out", out, *session.posargs)
 
 
 @nox.session

@@ -12,6 +12,7 @@ from pathlib import Path
 import audit_page
 import consumers
 import faults
+import nccl_page
 import performance
 import performance_page
 import reliability_page
@@ -28,7 +29,7 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def support() -> Table:
-    """Return the support matrix: per era the releases and interpreters that are tested, and the module behind it."""
+    """Return the support matrix: per era the releases and interpreters tested, the runs on GPUs, the module."""
     body = []
     for era in dict.fromkeys(row["era"] for row in rows()):
         served = [row for row in rows() if row["era"] == era]
@@ -44,10 +45,11 @@ def support() -> Table:
                 span,
                 releases,
                 ", ".join(pythons),
+                nccl_page.summary([row["version"] for row in served]),
                 f"`meshcompat/_eras/torch_{major}_{int(minor):02}.py`",
             ]
         )
-    return ["torch", "releases tested", "Python", "served by"], body
+    return ["torch", "releases tested", "Python", "NCCL", "served by"], body
 
 
 def markdown(header: list[str], body: list[list[str]]) -> str:
@@ -67,6 +69,7 @@ MAKERS: dict[str, Callable[[str], Table]] = {
     "support": lambda _: support(),
     "faults": lambda _: faults.table(),
     "consumers": lambda part: consumers.limits() if part == "limits" else consumers.table(),
+    "nccl": nccl_page.table,
     "performance": performance_page.table,
     "reliability": reliability_page.table,
 }

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from meshcompat._eras import process_groups
+from meshcompat._rank_processes.gpus import gpu_of
 from meshcompat._rank_processes.loopback import talk_on_loopback
 from meshcompat._rank_processes.stores import PrefixStore, open_store
 from meshcompat.testing._shipping import Parcel, unpack
@@ -148,7 +149,8 @@ def _set_environment(task: Task) -> None:
     talk_on_loopback()
     torch.set_num_threads(1)
     if "nccl" in task.backend:
-        torch.cuda.set_device(task.rank)
+        gpus = torch.cuda.device_count()
+        torch.cuda.set_device(gpu_of(task.rank, task.world_size, gpus, os.environ))
 
 
 def _redirect_output(log: str) -> None:

@@ -1,4 +1,4 @@
-"""The same kinds of meshes on GPUs: one rank on each, talking over NCCL."""
+"""The same kinds of meshes on GPUs, talking over NCCL: one rank on each, or as many as ci/nccl.py asks for."""
 
 from __future__ import annotations
 
@@ -10,36 +10,20 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
-from meshcompat.testing import GlooPool
-from tests.collectives.kinds import CP, KINDS, NAMES, PP, REPLICATE, SHARD
+from tests.collectives.kinds import KINDS
 from tests.collectives.sums import bits, cosets, exchange, expected, seen
-
-GPUS = torch.cuda.device_count() if dist.is_nccl_available() else 0
+from tests.support.nccl.setting import BACKEND, DEVICE, RANKS, make_root, pool_of_ranks, root_ranks
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(GPUS == 0, reason="needs CUDA devices and NCCL"),
+    pytest.mark.skipif(RANKS == 0, reason="needs CUDA devices and NCCL"),
 ]
 
 
 @pytest.fixture(scope="module")
 def gpu_pool():
-    with GlooPool(world_size=GPUS, backend="nccl") as pool:
+    with pool_of_ranks() as pool:
         yield pool
-
-
-def root_ranks():
-    """Return all ranks with dims `NAMES`, as many of them larger than 1 as there are GPUs for."""
-    shape, rest = [1, 1, 1, 1], GPUS
-    for dim in (SHARD, REPLICATE, CP, PP):
-        if rest % 2 == 0:
-            shape[dim], rest = 2, rest // 2
-    shape[SHARD] *= rest
-    return np.arange(GPUS).reshape(shape)
-
-
-def make_root(shape, **options):
-    return mc.init_device_mesh("cuda", shape, mesh_dim_names=NAMES, **options)
 
 
 def seen_of_kind(shape, kind):
@@ -50,7 +34,7 @@ def seen_of_kind(shape, kind):
 def test_every_group_of_a_mesh_sums_over_the_ranks_of_its_dim(gpu_pool, kind):
     ranks = root_ranks()
     assert gpu_pool.run(seen_of_kind, ranks.shape, kind) == expected(
-        KINDS[kind].meshes(ranks), GPUS
+        KINDS[kind].meshes(ranks), RANKS
     )
 
 
@@ -61,7 +45,7 @@ def seen_of_all_kinds(shape, **options):
 
 def assert_all_kinds(seen_by_ranks, ranks):
     for name, kind in KINDS.items():
-        assert [seen[name] for seen in seen_by_ranks] == expected(kind.meshes(ranks), GPUS), name
+        assert [seen[name] for seen in seen_by_ranks] == expected(kind.meshes(ranks), RANKS), name
 
 
 # A timeout of its own keeps even a world of one from being served by the default group.
@@ -75,12 +59,16 @@ def bind_device(rendezvous):
     """Make the world again, its communicator at once: groups are then split off from it."""
     rank, world_size = dist.get_rank(), dist.get_world_size()
     dist.destroy_process_group()
+    # gloo splits no groups, so that a rehearsal binds nothing.
+    bound = (
+        {} if DEVICE == "cpu" else {"device_id": torch.device(DEVICE, torch.cuda.current_device())}
+    )
     dist.init_process_group(
-        "nccl",
+        BACKEND,
         init_method=f"file://{rendezvous}",
         rank=rank,
         world_size=world_size,
-        device_id=torch.device("cuda", rank),
+        **bound,
     )
 
 
@@ -112,23 +100,23 @@ def seen_beside_a_subset(subset, rendezvous=None):
     if rendezvous is not None:
         bind_device(rendezvous)
     some = mc.init_device_mesh(
-        "cuda", subset.shape, mesh_dim_names=("dp", "tp"), ranks=subset.flatten(), timeout=60
+        DEVICE, subset.shape, mesh_dim_names=("dp", "tp"), ranks=subset.flatten(), timeout=60
     )
     flat = mc.flatten(some, "dp_tp")
-    every = mc.init_device_mesh("cuda", (dist.get_world_size(),), timeout=60)
+    every = mc.init_device_mesh(DEVICE, (dist.get_world_size(),), timeout=60)
     last = dist.new_group(list(range(dist.get_world_size())))
-    return [seen(some), seen(flat), seen(every), exchange([last], "cuda")[0]]
+    return [seen(some), seen(flat), seen(every), exchange([last], DEVICE)[0]]
 
 
-@pytest.mark.skipif(GPUS < 2, reason="needs two GPUs")
+@pytest.mark.skipif(RANKS < 2, reason="needs two ranks")
 @pytest.mark.parametrize("bound", [False, pytest.param(True, marks=needs_bound_device)])
 def test_meshes_of_some_ranks_and_of_all_sum_right_side_by_side(gpu_pool, tmp_path, bound):
-    subset = np.arange(1, GPUS).reshape(1, -1)
+    subset = np.arange(1, RANKS).reshape(1, -1)
     should_see = zip(
-        expected([subset], GPUS),
-        expected([subset.flatten()], GPUS),
-        expected(cosets(np.arange(GPUS), (0,)), GPUS),
-        [[bits(range(GPUS))]] * GPUS,
+        expected([subset], RANKS),
+        expected([subset.flatten()], RANKS),
+        expected(cosets(np.arange(RANKS), (0,)), RANKS),
+        [[bits(range(RANKS))]] * RANKS,
         strict=True,
     )
     rendezvous = tmp_path / "rendezvous" if bound else None
