@@ -322,6 +322,10 @@ def failing(error):
         ),
         (RuntimeError("Broken pipe"), r"is gone \(Broken pipe\).*has ended"),
         (RuntimeError("Connection refused"), r"is gone: add\(\) found nobody at its address"),
+        (
+            RuntimeError("timed out after 1 s while trying to connect to (host, 1)"),
+            "nobody at its address",
+        ),
         (RuntimeError("Tried to call pure virtual function"), "has no method 'add'"),
         (NotImplementedError(), "has no method 'add'"),
         (ValueError("no quota"), r"failed in add\(\) \(no quota\)"),

@@ -23,7 +23,7 @@ class Failure(enum.Enum):
 # Their classes do not tell: torch 2.2 has one for all, and FileStore raises a bare RuntimeError.
 _TEXTS = {
     Failure.MISSING: ("pure virtual function", "not implemented", "has no attribute"),
-    Failure.REFUSED: ("refused", "no route to host", "unreachable", "failed to connect"),
+    Failure.REFUSED: ("refused", "no route to host", "unreachable", "to connect"),
     Failure.LOST: (
         "reset by peer",
         "broken pipe",
