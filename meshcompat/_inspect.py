@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
-from meshcompat._eras.compiled import constant_when_compiled
+from meshcompat._eras.compiled import constant_when_compiled, object_when_compiled
 from meshcompat._eras.process_groups import is_living
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._layout import MeshLayout
@@ -35,7 +35,7 @@ _ROOT = object()
 """What no name equals."""
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_root_mesh(mesh: DeviceMesh) -> DeviceMesh:
     """Return the root mesh that *mesh* was derived from; a root's root is itself.
 
@@ -99,7 +99,7 @@ def is_member(mesh: DeviceMesh) -> bool:
     return mesh.get_coordinate() is not None
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_flattened_meshes(mesh: DeviceMesh) -> Mapping[str, DeviceMesh]:
     """Return the flattened meshes of the root of *mesh*, by name, in the order they were made.
 
@@ -169,7 +169,7 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: object = _RAISE) -> obje
     return default
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> ProcessGroup:
     """Return the process group over one or several mesh dims, by default over all of *mesh*.
 
@@ -213,7 +213,7 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
     return group
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_all_groups(mesh: DeviceMesh) -> list[ProcessGroup]:
     """Return this rank's process group of every dim of *mesh*, in the order of the dims.
 

@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options
-from meshcompat._eras.compiled import constant_when_compiled
+from meshcompat._eras.compiled import object_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._fitting import split_axes
 from meshcompat._mesh import foreign
@@ -74,7 +74,7 @@ def flatten(
 ) -> DeviceMesh: ...
 
 
-@constant_when_compiled
+@object_when_compiled
 @recalled
 def flatten(
     mesh: DeviceMesh,
@@ -172,7 +172,7 @@ def flatten_view(
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
 
 
-@constant_when_compiled
+@object_when_compiled
 @recalled
 def unflatten(
     mesh: DeviceMesh,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
-from meshcompat._eras.compiled import constant_when_compiled
+from meshcompat._eras.compiled import object_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._mesh.links import links, recall
 from meshcompat._mesh.lookup import find_dim, find_flat, get_dim, once, view_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshcompat._mesh.memory import Dim
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
     """Return the submesh of the named mesh dims, native or flattened, in any order.
 
@@ -61,7 +61,7 @@ def get_submesh(mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
     return _find(mesh, names) if known is None else known
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
     """Return the 1-D mesh of one mesh dim, native or flattened.
 
@@ -95,7 +95,7 @@ def get_flat_mesh(mesh: DeviceMesh, name: str) -> DeviceMesh:
     return _find(mesh, *as_names((name,))) if known is None else known
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
     """Return the 1-D meshes of a mesh dim, one for each subgroup of *mesh*.
 
@@ -146,7 +146,7 @@ def get_all_submeshes(mesh: DeviceMesh, name: str) -> list[DeviceMesh]:
     return found
 
 
-@constant_when_compiled
+@object_when_compiled
 def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
     """Return one mesh with the dims of several submeshes of the same root.
 
@@ -208,7 +208,7 @@ def concatenate(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
     return found
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_fsdp_dp_mesh(
     mesh: DeviceMesh,
     dp_replicate_name: str = "dp_replicate",

@@ -42,7 +42,7 @@ from meshcompat._builders.sizes import minutes as _minutes
 from meshcompat._builders.sizes import require_size_one as _require_size_one
 from meshcompat._devices import mesh_device_type as _mesh_device_type
 from meshcompat._eras import doubles
-from meshcompat._eras.compiled import constant_when_compiled
+from meshcompat._eras.compiled import object_when_compiled
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._mesh.links import recall
 from meshcompat._reshape import unflatten as _unflatten
@@ -81,7 +81,7 @@ DistributedStrategyConfig = FSDP2Config | MegatronFSDPConfig | DDPConfig
 """The strategies, as the framework's own module has them among its names."""
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_flat_mesh(device_mesh: DeviceMesh, name: str) -> DeviceMesh:
     """Return the 1-D mesh of one mesh dim: `meshcompat.get_flat_mesh`.
 
@@ -103,7 +103,7 @@ def get_flat_mesh(device_mesh: DeviceMesh, name: str) -> DeviceMesh:
         return _select.get_flat_mesh(device_mesh, name)
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_submesh(device_mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMesh:
     """Return the mesh of several mesh dims, native or flattened: `meshcompat.get_submesh`.
 
@@ -125,7 +125,7 @@ def get_submesh(device_mesh: DeviceMesh, names: str | Sequence[str]) -> DeviceMe
         return _select.get_submesh(device_mesh, names)
 
 
-@constant_when_compiled
+@object_when_compiled
 def get_fsdp_dp_mesh(
     device_mesh: DeviceMesh,
     dp_replicate_name: str = "dp_replicate",

@@ -228,7 +228,8 @@ class Viewed(Scaled):
 
     def forward(self, x):
         x = x * mc.get_submesh(self.mesh, ("tp",)).size() + mc.get_flat_mesh(self.mesh, "dp").size()
-        x = x + mc.get_submesh(self.mesh, ("tp", "dp")).size() - mc.get_root_mesh(self.mesh).size()
+        root = mc.get_root_mesh(mc.get_submesh(self.mesh, ("tp", "dp")))
+        x = x * mc.get_axis_size(mc.get_flat_mesh(root, "tp"), "tp") + root.size()
         return super().forward(x)
 
 
@@ -259,6 +260,33 @@ def test_a_compiled_model_has_what_look_ups_give(model, is_seen):
 
 
 SHAPES = [(2, 4), (4, 2)]
+
+
+def test_meshes_and_groups_outlive_a_break_in_the_graph():
+    def scale(x):
+        tp, group = mc.get_submesh(mesh, "tp"), mc.get_group(mesh, "dp")
+        torch._dynamo.graph_break()  # noqa: SLF001
+        return x * tp.size(), mc.get_axis_size(tp, "tp"), tp, group
+
+    with fake_world(8):
+        mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        torch._dynamo.reset()  # noqa: SLF001
+        for _ in range(2):
+            x, size, tp, group = torch.compile(scale, backend="eager")(torch.ones(1))
+
+            assert (x.item(), size) == (4, 4)
+            assert tp is mc.get_flat_mesh(mesh, "tp")
+            assert group is mc.get_group(mesh, "dp")
+
+
+def test_what_compiled_code_found_is_found_again_in_another_world():
+    torch._dynamo.reset()  # noqa: SLF001
+    scale = torch.compile(lambda x, mesh: x * mc.get_submesh(mesh, "tp").size(), backend="eager")
+    for shape in (*SHAPES, *SHAPES):
+        with fake_world(8, rank=5):
+            mesh = mc.init_device_mesh("cpu", shape, mesh_dim_names=("dp", "tp"))
+
+            assert scale(torch.ones(1), mesh).item() == shape[1]
 
 
 def test_a_mesh_that_is_an_argument_is_told_from_another():
