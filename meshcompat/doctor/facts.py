@@ -43,7 +43,9 @@ def gather(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         facts |= _of_torch()
     except ModuleNotFoundError as error:
         is_torch = error.name == "torch"
-        facts["missing"].append("torch is not installed" if is_torch else _unimported(error))
+        facts["missing"].append(
+            "torch is not installed; pip install torch" if is_torch else _unimported(error)
+        )
     except (ImportError, OSError, RuntimeError) as error:
         facts["missing"].append(_unimported(error))
     else:

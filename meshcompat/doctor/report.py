@@ -80,9 +80,10 @@ def _software(facts: Mapping[str, Any]) -> list[str]:
     lines += _row("Python", f"{facts['python']}, {facts['platform']}")
     others = [f"{name} {version or 'none'}" for name, version in facts["libraries"].items()]
     lines += _row("libraries", ", ".join(others))
-    nccl = f" (NCCL {facts['nccl']})" if facts["nccl"] else ""
-    lines += _row("backends", f"{', '.join(facts['backends']) or 'none'}{nccl}")
-    lines += _row("GPUs", _gpus(facts))
+    if torch is not None:
+        nccl = f" (NCCL {facts['nccl']})" if facts["nccl"] else ""
+        lines += _row("backends", f"{', '.join(facts['backends']) or 'none'}{nccl}")
+        lines += _row("GPUs", _gpus(facts))
     variables = facts["environment"]
     lines += _row("variables", "" if variables else "none of those that matter")
     lines += [_cut(f"    {name}={value}") for name, value in variables.items()]
