@@ -118,7 +118,7 @@ def _make(
         make = functools.partial(process_groups.split_world, **new)
     else:
         make = functools.partial(process_groups.new_groups, **new, keep_order=root.keeps_order)
-        can_count = counting.can_count(made_with)
+        can_count = counting.can_count(made_with.backend)
         partition = root.own_parts(ordered) if can_count else ((0, part) for part in partition)
     timeout = process_groups.timeout_of(made_with) or process_groups.default_timeout()
     mine = in_time(make, partition, timeout)

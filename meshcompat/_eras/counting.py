@@ -10,14 +10,11 @@ they would be, and the time does not grow with the world.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
-
-if TYPE_CHECKING:
-    from meshcompat._eras.process_groups import GroupOptions
 
 QUIET = {"fake", "gloo", "nccl", "ucc", "xccl"}
 """Backends of torch's own that do nothing on a rank outside. MPI makes its groups on all ranks."""
@@ -25,8 +22,8 @@ QUIET = {"fake", "gloo", "nccl", "ucc", "xccl"}
 _TORCH = str(Path(torch.__file__).parent)
 
 
-def can_count(made_with: GroupOptions) -> bool:
-    """Return whether the calls of ranks outside a group may be left out; alike on all ranks.
+def can_count(backend: str | None) -> bool:
+    """Return whether the calls of ranks outside groups of *backend* may be left out; alike on all ranks.
 
     They may not where such a call does something: where it waits for the others
     (``TORCH_DIST_INIT_BARRIER=1``) or splits a communicator (a bound device); where the default
@@ -44,7 +41,7 @@ def can_count(made_with: GroupOptions) -> bool:
         and not callable(getattr(world, "new_group", None))
         and not uses_torchcomms()
         and dist.new_group.__code__.co_filename.startswith(_TORCH)
-        and _backends(made_with.backend) <= QUIET
+        and _backends(backend) <= QUIET
     )
 
 

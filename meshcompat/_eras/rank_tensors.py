@@ -38,7 +38,11 @@ def mesh_over(
 ) -> DeviceMesh:
     """Return torch's mesh of this shape over *ranks*, given row major."""
     with plain_torch():
-        tensor = torch.tensor(list(ranks), dtype=torch.int, device="cpu")
+        if isinstance(ranks, range):
+            ends = ranks.start, ranks.stop, ranks.step
+            tensor = torch.arange(*ends, dtype=torch.int, device="cpu")
+        else:
+            tensor = torch.tensor(ranks, dtype=torch.int, device="cpu")
         return DeviceMesh(device_type, tensor.reshape(tuple(shape)), **options)
 
 

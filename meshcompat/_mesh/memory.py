@@ -132,22 +132,23 @@ class Root:
     def __init__(
         self,
         mesh: DeviceMesh,
+        over: tuple[tuple[int, ...], Sequence[int]] | None = None,
         *,
         timeout: timedelta | None = None,
         is_detached: bool = False,
         rank: int | None = None,
     ) -> None:
-        """Read shape, names and ranks off *mesh*; its dims come when its groups are known.
+        """Take shape and ranks from *over*, else off *mesh*; its dims come when its groups are known.
 
         *is_detached* is a root without a world, as *rank* has seen it.
         """
         self.mesh = mesh
         self.is_detached = is_detached
         self.rank = rank if is_detached else dist.get_rank()
-        self.shape, ranks = shape_and_ranks(mesh)
+        self.shape, ranks = over or shape_and_ranks(mesh)
         self.size = len(ranks)
         ascending = range(self.size)
-        self.is_range = ranks == list(ascending)
+        self.is_range = ranks == (ascending if isinstance(ranks, range) else list(ascending))
         self.rank_map: Sequence[int] = ascending if self.is_range else array("i", ranks)
         here = -1 if self.rank is None else self.rank
         self.is_member = here in self.rank_map

@@ -83,7 +83,8 @@ def new_root(
     make = _eras.primitives().make_root
     is_asked = keep_order and asks_for_order(ranks)
     mesh = make(device_type, ranks, shape, names, keep_order=is_asked)
-    return Root(mesh, timeout=timeout)
+    # What a torch that no one has seen made of them is read off the mesh.
+    return Root(mesh, (shape, ranks) if _eras.is_known() else None, timeout=timeout)
 
 
 def detached_root(
