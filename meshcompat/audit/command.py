@@ -11,7 +11,7 @@ from meshcompat.api import table
 from meshcompat.audit import baseline, explain, rules, settings
 from meshcompat.audit.formats import FORMATS
 from meshcompat.audit.formats.request import Request
-from meshcompat.audit.releases import within
+from meshcompat.audit.releases import newer, within
 from meshcompat.audit.report import Part, audit, with_findings
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
             with_findings(part, baseline.unknown(part.findings, known, part.line_of))
             for part in parts
         ]
+    if arguments.format != "text":
+        sys.stderr.write("".join(f"{note}\n" for note in notes))
     request = Request(parts, chosen, _has_colour(arguments), notes)
     _write(arguments.output, FORMATS[arguments.format](request))
     found = any(part.findings for part in parts)
@@ -67,17 +69,16 @@ def _notes(chosen: settings.Settings) -> list[str]:
     """Return what is to be said of the releases that were asked about."""
     if chosen.torch is None:
         return []
+    known = table.releases()
     if not within(chosen.torch):
-        newest = table.releases()[-1]
+        asked = str(chosen.torch)
         raise settings.SettingsError(
-            f"--torch: {str(chosen.torch)!r} fits no release that is known ({table.releases()[0]} to {newest})"
+            f"--torch: {asked!r} fits no release that is known ({known[0]} to {known[-1]})"
         )
-    newer = [part.version for part in chosen.torch if table.is_newer(part.version.rstrip(".*"))]
+    version = newer(chosen.torch)
     return (
-        [
-            f"torch {newer[0]} is newer than the table of names: it is treated as {table.releases()[-1]}"
-        ]
-        if newer
+        [f"torch {version} is newer than what this meshcompat knows: it counts as {known[-1]}"]
+        if version
         else []
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
 
 from meshcompat.api import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from packaging.specifiers import SpecifierSet
 
 Releases = frozenset[str]
 
@@ -61,9 +63,25 @@ def _span(run: list[str]) -> str:
 
 
 def within(spec: SpecifierSet) -> Releases:
-    """Return the minors of which some known patch fulfils a specifier."""
-    fitting = spec.filter(table.releases(), prereleases=True)
-    return frozenset(table.known_release(_minor(release)) for release in fitting) & ALL
+    """Return the minors of which some known patch fulfils a specifier; the newest for what is newer than the table.
+
+    A local version such as ``==2.10.0+cpu`` counts as the release that it was built from.
+    """
+    public = SpecifierSet(re.sub(r"\+[\w.]+", "", str(spec)))
+    fitting = list(public.filter(table.releases(), prereleases=True))
+    if not fitting and newer(spec):
+        return frozenset({ORDER[-1]})
+    return frozenset(_minor(release) for release in fitting) & ALL
+
+
+def newer(spec: SpecifierSet) -> str:
+    """Return a version that a specifier names and that is newer than the table, or nothing."""
+    named = (
+        part.version.rstrip(".*")
+        for part in spec
+        if part.operator in {">=", ">", "==", "~=", "==="}
+    )
+    return next((version for version in named if table.is_newer(version)), "")
 
 
 def _minor(release: str) -> str:

@@ -71,7 +71,7 @@ class Source:
         """Whether the file belongs to tests."""
         *folders, name = self.path.split("/")
         return (
-            any(folder in {"test", "tests", "testing"} for folder in folders)
+            any(folder in {"test", "tests", "testing", "_test", "_tests"} for folder in folders)
             or name.startswith("test_")
             or name.endswith("_test.py")
             or name == "conftest.py"

@@ -192,6 +192,12 @@ def _truth(value: Any) -> bool:
         return True
 
 
+LAYOUTS = {
+    "torch.distributed._mesh_layout._MeshLayout",
+    "torch.distributed._mesh_layout._FlatLayout",
+}
+EITHER_LAYOUT = "the layout of this release"
+"""What code holds that takes one class on some releases and the other on others: it has members of both."""
 RANK = {
     Kind.MESH: 6,
     Kind.FUNCTION: 5,
@@ -215,6 +221,10 @@ def join(left: Value, on_left: Releases, right: Value, on_right: Releases) -> Va
         return _join_concrete(left, on_left, right, on_right)
     if left.kind is right.kind is Kind.MESH:
         return Value(Kind.MESH, left.name, _join_meshes(left.data, right.data), truthy, falsy)
+    if left.kind is right.kind is Kind.FUNCTION and left.data.returns != right.data.returns:
+        return Value(truthy=truthy, falsy=falsy)
+    if left.kind is right.kind and {left.name, right.name} == LAYOUTS:
+        return Value(left.kind, EITHER_LAYOUT, None, truthy, falsy)
     chosen = max(left, right, key=preference)
     return replace(chosen, truthy=truthy, falsy=falsy)
 

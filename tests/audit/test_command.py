@@ -54,6 +54,19 @@ def test_nothing_found_exits_with_zero_and_says_so(folder):
     assert "mine: nothing found" in out
 
 
+def test_a_release_newer_than_the_table_counts_as_the_newest_and_is_told_of(folder):
+    code, out, _ = run(folder, "--torch", ">=2.99")
+    assert code == 0
+    assert "torch 2.99 is newer than what this meshcompat knows: it counts as" in out
+    code, out, err = run(folder, "--torch", "==2.99.1", "--format", "json")
+    assert len(json.loads(out)["releases"]) == 1
+    assert "torch 2.99.1 is newer" in err
+
+
+def test_a_local_version_counts_as_its_release(folder):
+    assert as_json(folder, "--torch", "==2.9.1+cpu")[1]["releases"] == ["2.9.1"]
+
+
 def test_exit_zero(folder):
     assert run(folder, "--exit-zero")[0] == 0
 
@@ -63,7 +76,7 @@ def test_exit_zero(folder):
     [
         ("nowhere.py",),
         (".", "--torch", "two"),
-        (".", "--torch", ">=99"),
+        (".", "--torch", "<2.2"),
         (".", "--select", "MC9"),
         (".", "--confidence", "some"),
         (".", "--baseline", "nowhere.json"),
