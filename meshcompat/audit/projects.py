@@ -38,6 +38,8 @@ def is_candidate(content: bytes, *, also_low: bool) -> bool:
     """Whether a file can touch a mesh at all: a look at its text, which spares parsing most of them."""
     if _MESH.search(content) is not None and _TORCH.search(content) is not None:
         return True
+    if b"meshcompat: ignore" in content:  # which silences nothing, and is told of
+        return True
     return also_low and _DISTINCTIVE.search(content) is not None
 
 

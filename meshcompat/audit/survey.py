@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,8 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
     ]
 
 
+_DEEPEST = 10_000
+"""Calls within each other while a file is read: a long `elif` ladder is a deep tree. Parsing keeps the usual limit."""
 _SMALL = 100_000
 """Bytes of a package's own file that is read for what it hands on."""
 
@@ -124,6 +127,8 @@ def _parsed(one: Found, project: Project, module: str, result: Survey | None) ->
 def _read(
     source: Source, registry: Registry, *, collect: bool, result: Survey | None
 ) -> list[Site]:
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _DEEPEST))
     try:
         return Reader(source, registry, collect=collect).read()
     except RecursionError:
@@ -135,3 +140,5 @@ def _read(
             reason = f"not understood, please report it: {type(error).__name__}: {error}"
             result.problems.append(Problem(source.path, "MC001", reason))
         return []
+    finally:
+        sys.setrecursionlimit(usual)

@@ -198,6 +198,22 @@ def test_any_encoding_and_line_end_is_read(content):
     assert [finding.code for finding in findings] == ["MC101"]
 
 
+def test_a_long_ladder_is_read_to_its_end():
+    ladder = b"    if x == 0:\n        pass\n" + b"".join(
+        b"    elif x == %d:\n        pass\n" % number for number in range(700)
+    )
+    problems, findings = read(
+        CODE.replace(b"    return", b"    x = mesh.ndim\n" + ladder + b"    return")
+    )
+    assert problems == []
+    assert [finding.code for finding in findings] == ["MC101"]
+
+
+def test_an_idle_ignore_is_found_in_a_file_without_meshes(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1  # meshcompat: ignore\n")
+    assert [one["code"] for one in as_json(tmp_path)[1]["findings"]] == ["MC003"]
+
+
 def test_a_file_of_100000_lines_is_read():
     body = (
         b"def g(size):\n"
