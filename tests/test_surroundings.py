@@ -144,6 +144,20 @@ def test_what_torch_made_outside_is_looked_at_inside(surrounding):
         ]
 
 
+@pytest.mark.parametrize("transform", ["grad", "vmap", "functionalize"])
+def test_the_example_gives_the_same_inside_a_transform(transform):
+    found = []
+
+    def loss(x):
+        found.append(run_example()[0])
+        return (x * x).sum()
+
+    with fake_world(16):
+        getattr(torch.func, transform)(loss)(torch.ones(2))
+
+        assert readable(found[0]) == block_after("output")
+
+
 def test_the_example_gives_the_same_in_another_thread():
     found = []
     with fake_world(16):
