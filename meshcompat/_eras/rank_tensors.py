@@ -29,7 +29,7 @@ def plain_torch() -> Iterator[None]:
         # torch: torch._C.DisableTorchFunction, since before 2.2; default devices are such a mode
         left.enter_context(torch._C.DisableTorchFunction())
         # torch: torch._C._DisableFuncTorch, since before 2.2; transforms such as torch.func.grad
-        left.enter_context(torch._C._DisableFuncTorch())  # type: ignore[attr-defined]
+        left.enter_context(torch._C._DisableFuncTorch())
         # torch: torch.utils._python_dispatch._disable_current_modes, since before 2.2
         left.enter_context(_python_dispatch._disable_current_modes())
         yield
