@@ -281,6 +281,15 @@ def tables(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def docs(session: nox.Session) -> None:
+    """Build the pages of docs/ as a site, warnings as errors (`-- -b linkcheck`: look at links, with a network)."""
+    with torch_environment(session, pinned(ROWS[NEWEST]), "docs"):
+        built = str(Path(session.create_tmp(), "site"))
+        options = session.posargs or ["-b", "html"]
+        session.run("python", "-m", "sphinx", "-W", "-n", "-q", *options, "docs", built)
+
+
+@nox.session(python=PYTHON)
 def nightly(session: nox.Session) -> None:
     """Run the tests on tonight's torch."""
     torch = [

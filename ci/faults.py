@@ -20,6 +20,14 @@ HEADER = [
 ]
 
 
+FEW = (
+    "redistribute an uneven DTensor after a flatten",
+    "select such a dim beside another one",
+    "make an FSDP2 mesh with its three flattened dims",
+)
+"""The most striking ones, for README.md."""
+
+
 def order(release: str) -> list[int]:
     """Return what sorts releases: 2.9.1 before 2.10.0."""
     return [int(part) for part in release.split(".")]
@@ -68,10 +76,12 @@ def told(verdict: str) -> str:
     return f"`{verdict}`" if verdict.endswith("Error") else verdict
 
 
-def table() -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table, in Markdown, for tables.py."""
+def table(part: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table, in Markdown, for tables.py; *part* ``few`` is for README.md."""
     body = []
     for fault in json.loads(STORED.read_text(encoding="utf-8")):
+        if part == "few" and fault["name"] not in FEW:
+            continue
         wrong = spans(fault["torch"])
         either = {
             release: "right" if verdict == "right" else "wrong"

@@ -67,7 +67,7 @@ def table(name: str) -> str:
 MAKERS: dict[str, Callable[[str], Table]] = {
     "audit": lambda _: audit_page.table(),
     "support": lambda _: support(),
-    "faults": lambda _: faults.table(),
+    "faults": faults.table,
     "consumers": lambda part: consumers.limits() if part == "limits" else consumers.table(),
     "nccl": nccl_page.table,
     "performance": performance_page.table,

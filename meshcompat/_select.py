@@ -229,7 +229,7 @@ def get_fsdp_dp_mesh(
         native_dims: Give ``(dp_shard, cp)`` where 1-D ``dp_shard_cp`` would be given.
 
     Returns:
-        By sizes: ``dp_shard``; ``(dp_replicate, dp_shard)`` with replication;
+        ``dp_shard`` without both; ``(dp_replicate, dp_shard)`` with replication;
         ``dp_shard_cp`` with context parallelism; ``(dp_replicate, dp_shard_cp)`` with both,
         and where *mesh* has no ``dp_shard`` or no ``cp``.
 
