@@ -232,7 +232,7 @@ class TestFiles:
     [
         ((), "give --world-size"),
         (("--world-size", "0"), "--world-size 0 must be a whole number from 1 to"),
-        (("--world-size", "10000000"), "from 1 to 9999999"),
+        (("--world-size", "1048577"), "from 1 to 1048576"),
         (("--world-size", "8", "--rank", "8"), "--rank 8 must be a whole number from 0 to 7"),
         (("--world-size", "8", "--gpus-per-node", "0"), "--gpus-per-node 0"),
         (("--world-size", "8", "--comm-mb", "0"), "--comm-mb 0.0"),

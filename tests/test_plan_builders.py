@@ -7,6 +7,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat.plan import report
+from meshcompat.plan.request import Request, Split
 from meshcompat.testing import fake_world, recorded_groups
 from tests.support import native
 from tests.support.plan_cases import make, make_by_torch, requests
@@ -53,6 +54,20 @@ def check_mesh(planned, mesh, groups):
         assert group is dist.group.WORLD or tuple(dim["ranks"]) in {each.ranks for each in groups}
     layout = mc.layout_of(mesh)
     assert [tuple(map(tuple, dim["axes"])) for dim in planned["dims"]] == list(layout.dims)
+
+
+SAME_RANKS = [
+    # Experts over the ranks of tp, of dp and of the world: what they share, and what not.
+    Request(16, sizes={"pp": 2, "tp": 4, "ep": 4}, rank=5),
+    Request(16, sizes={"pp": 2, "tp": 2, "ep": 2, "cp": 2}, rank=3),
+    Request(8, sizes={"ep": 8}, rank=1),
+    Request(8, sizes={"tp": 8, "ep": 4}, splits=(Split("tp", (8, 1), ("x", "y")),)),
+]
+
+
+@pytest.mark.parametrize("request_", SAME_RANKS, ids=str)
+def test_a_plan_counts_what_is_shared_as_the_builders_do(request_):
+    assert check(request_)
 
 
 def check_all(count, seed):

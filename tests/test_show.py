@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import io
+import itertools
 import re
 import sys
 from html.parser import HTMLParser
@@ -201,6 +202,7 @@ class TestFolding:
                     else:
                         shown.append(cell)
             assert shown == sorted(set(shown))
+            assert all(b - a != 2 for a, b in itertools.pairwise(shown)) or per_node == 1
             assert len(shown) + left_out == 512
             assert {0, 511, rank} - {None} <= set(shown)
 

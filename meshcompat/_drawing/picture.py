@@ -193,13 +193,13 @@ class _Piece(NamedTuple):
 def _fold(count: int, wanted: Sequence[int], room: int) -> list[_Piece]:
     """Cut the indices below *count* into runs that are kept, of about *room* in all, and gaps.
 
-    The first that is wanted is kept, then the first and the last of all, then others that are
-    wanted, then others. No gap is a single index.
+    The first and the last are kept, then those that are wanted, in their order, then others. No
+    gap is a single index.
     """
     if count <= room:
         return [_Piece(0, count, is_kept=True)]
     kept: set[int] = set()
-    for index in (*wanted[:1], 0, count - 1, *wanted[1:], *range(min(count, room))):
+    for index in (0, count - 1, *wanted, *range(min(count, room))):
         kept.add(index)
         if len(kept) >= max(room, 3):
             break

@@ -24,7 +24,7 @@ processes.
 
 A FILE has the names of the flags as keys, such as tp = 8; flags on the command line come before it.\
 """
-_LARGEST_WORLD = 9_999_999
+_LARGEST_WORLD = 2**20
 _SIZE_HELP = {
     "dp": "data parallelism, replicated and sharded together; by default what is left",
     "dp_replicate": "replicas of the model (HSDP)",
