@@ -50,6 +50,7 @@ class _Run:
         self._date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._request = request
         self._own = own
+        self._has_told = False
         self._is_shown = own.place.rank == 0 and not request.as_json
         steps = own.place.world_size * (len(request.plan.steps) + 1)
         self._bar = screen.bar(steps, "waiting for the ranks", is_shown=self._is_shown)
@@ -69,7 +70,7 @@ class _Run:
         return is_ok
 
     def _stop(self, *_: object) -> None:
-        if self._is_shown:
+        if self._is_shown and not self._has_told:
             # The launcher has more to say, and a verdict takes seconds.
             told = "meshcompat verify: the launcher ends the job; looking for the cause\n"
             sys.stderr.write(told)
@@ -91,6 +92,7 @@ class _Run:
             date=self._date,
             is_strict=request.is_strict,
         )
+        self._has_told = True
         screen.tell(report, as_json=request.as_json, path=request.report)
         return report.is_ok
 
