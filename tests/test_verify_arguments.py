@@ -1,6 +1,8 @@
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -150,10 +152,23 @@ def test_more_ranks_than_the_machine_is_good_for_are_started_where_that_is_asked
     ],
 )
 def test_a_machine_is_good_for_so_many_ranks(monkeypatch, cores, megabytes, ranks, words):
-    monkeypatch.setattr(limits, "_cores", lambda: cores)
-    monkeypatch.setattr(limits, "_free_megabytes", lambda: megabytes)
+    monkeypatch.setattr(limits, "cores", lambda: cores)
+    monkeypatch.setattr(limits, "free_megabytes", lambda: megabytes)
     told = limits.excess(ranks)
     assert (told is None) if words is None else (words in told)
+
+
+def test_cores_and_memory_are_asked_of_the_system(monkeypatch):
+    assert limits.cores() == len(os.sched_getaffinity(0))
+    assert 0 < limits.free_megabytes() < 10**9
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert limits.cores() == 3
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemFree: 1 kB")
+    assert limits.free_megabytes() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(limits, "MEMORY", Path("no", "such", "file"))
+    assert limits.free_megabytes() is None
 
 
 def test_the_package_is_a_command():

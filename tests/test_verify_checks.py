@@ -60,6 +60,14 @@ def test_a_rank_chooses_its_device_before_it_joins(monkeypatch):
     assert chosen == [device]
 
 
+def test_a_rank_on_a_gpu_tells_the_version_of_nccl(monkeypatch):
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 29, 7))
+    world = checks.World(0, 1, torch.device("cuda", 1), dist.HashStore(), 60.0)
+    identity = checks.identity_of(world, 5.0)
+    assert (identity.device, identity.nccl, identity.waited) == ("cuda:1", "2.29.7", 5.0)
+    assert type(identity.torch) is str, "torch's own class would bring torch along"
+
+
 @pytest.mark.parametrize(
     ("asked", "count", "local_rank", "device"),
     [

@@ -60,11 +60,17 @@ class Job:
 
 
 def test_verify_under_a_launcher_prints_on_rank_0_only(tmp_path):
-    with Job(tmp_path, arguments=("--json",)) as job:
+    with Job(tmp_path, arguments=("--json", "--bandwidth", "4K")) as job:
         assert job.exit_codes() == [0, 0, 0, 0]
         document = json.loads(job.launches[0].output())
         assert document["ok"]
         assert document["world_size"] == 4
+        assert [entry["mesh_dim"] for entry in document["bandwidth"]] == [
+            "dp_shard",
+            "tp",
+            "non_pp",
+        ]
+        assert document["launcher"] == "RANK, WORLD_SIZE"
         assert [launch.output() for launch in job.launches[1:]] == ["", "", ""]
         assert [launch.output("err") for launch in job.launches] == ["", "", "", ""]
 

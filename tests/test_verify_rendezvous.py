@@ -3,15 +3,20 @@
 import socket
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from meshcompat._rank_processes.place import Place
+from meshcompat.verify import checks
+from meshcompat.verify.launched.command import rendezvous_failure
+from meshcompat.verify.launched.rank import Rank
 from meshcompat.verify.launched.rendezvous import (
     RendezvousError,
     check_place,
     connect,
     open_server,
 )
+from tests.support.verify_faults import standard_plan
 
 
 @pytest.fixture
@@ -30,8 +35,9 @@ def test_a_port_in_use_is_told():
         taken.bind(("", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(RendezvousError, match=f"port {port} is in use by another") as raised:
+        with pytest.raises(RendezvousError, match=f"port {port} cannot be opened on") as raised:
             open_server(place_of(0, port), 1.0)
+    assert "where rank 0 runs: Address already in use" in str(raised.value)
     assert "choose another port with MASTER_PORT" in str(raised.value)
 
 
@@ -80,3 +86,14 @@ def test_two_processes_that_are_the_same_rank_are_told():
     check_place(place_of(2, 1), store)
     with pytest.raises(RendezvousError, match="two processes were told to be rank 2"):
         check_place(place_of(2, 1), store)
+
+
+def test_a_rank_that_cannot_meet_the_others_says_why_and_fails(port):
+    place = place_of(1, port, world_size=2, host="no-such-host.invalid")
+    rank = Rank(standard_plan(2), place, torch.device("cpu"), 60.0, checks.all_reduce)
+    told = []
+    assert not rank.verify(told.append, lambda *_: None)
+    assert told == []
+    failure = rendezvous_failure(rank)
+    assert (failure.kind, failure.ranks) == ("rendezvous", (1,))
+    assert "does not resolve on" in failure.message

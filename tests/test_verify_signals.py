@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from meshcompat.verify.local import command
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.processes]
 
@@ -62,28 +65,40 @@ class Command:
         ]
 
 
+def test_signals_are_left_alone_where_the_command_runs_in_a_thread():
+    def take():
+        with command.terminable():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    handlers = []
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGTERM)]
+
+
 @pytest.mark.parametrize("moment", ["importing torch", "measuring the bandwidth"])
 def test_an_interrupt_is_one_word(tmp_path, moment):
-    command = Command(tmp_path, "-n", "8", "--bandwidth", "32M,64M")
-    command.wait_for(moment)
-    os.killpg(command.process.pid, signal.SIGINT)
-    code, output, told = command.end()
+    run = Command(tmp_path, "-n", "8", "--bandwidth", "32M,64M")
+    run.wait_for(moment)
+    os.killpg(run.process.pid, signal.SIGINT)
+    code, output, told = run.end()
     assert (code, output) == (130, "")
     assert told.splitlines()[-1] == "interrupted"
     assert all(line.startswith("meshcompat verify: ") for line in told.splitlines()[:-1])
-    assert command.left_over() == []
+    assert run.left_over() == []
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("moment", ["importing torch", "measuring the bandwidth"])
 def test_an_ended_command_leaves_nothing(tmp_path, moment, number):
-    command = Command(tmp_path, "-n", "8", "--bandwidth", "32M,64M")
-    command.wait_for(moment)
-    command.process.send_signal(number)
-    code, output, told = command.end()
+    run = Command(tmp_path, "-n", "8", "--bandwidth", "32M,64M")
+    run.wait_for(moment)
+    run.process.send_signal(number)
+    code, output, told = run.end()
     assert code == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     assert output == ""
     assert "Traceback" not in told
-    assert command.left_over() == []
+    assert run.left_over() == []
     assert list(tmp_path.iterdir()) == []

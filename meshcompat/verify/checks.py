@@ -92,7 +92,7 @@ def run(plan: Plan, world: World, listener: Listener, reduce: Reduce = all_reduc
         ready = time.perf_counter() if world.ready is None else world.ready
         _join(world)
         joined = time.perf_counter()
-        listener.came(_identity(world, (joined - ready) * 1000))
+        listener.came(identity_of(world, (joined - ready) * 1000))
         meshes: dict[str, DeviceMesh] = {}
         for name in plan.makings:
             listener.began(next(steps))
@@ -129,7 +129,8 @@ def _join(world: World) -> None:
     )
 
 
-def _identity(world: World, waited: float) -> Identity:
+def identity_of(world: World, waited: float) -> Identity:
+    """Return who this rank is; *waited* is for how many milliseconds it waited to join."""
     nccl = None
     if world.device.type == "cuda":
         nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]

@@ -61,7 +61,7 @@ class _Run:
         signal.signal(signal.SIGTERM, self._stop)
         is_ok = self._own.verify(self._say, lambda done, step: self._bar.advance(done, steps[step]))
         self._bar.close()
-        failure = _rendezvous_failure(self._own)
+        failure = rendezvous_failure(self._own)
         if failure is not None:
             if self._own.place.rank < 2:  # Rank 0 if it lives, and one that does if not.
                 self._tell(Roll.of(self._request.plan), [failure])
@@ -97,7 +97,7 @@ class _Run:
         return report.is_ok
 
 
-def _rendezvous_failure(own: Rank) -> Failure | None:
+def rendezvous_failure(own: Rank) -> Failure | None:
     """Say why this rank could not meet the others, or lost them."""
     place = own.place
     if own.rendezvous_error is not None:

@@ -6,7 +6,6 @@ that was never started. So each is looked for before torch is asked.
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -29,19 +28,17 @@ def open_server(place: Place, timeout: float) -> Store:
     """Open the store at which all ranks meet, in this process, and return a connection to it.
 
     Raises:
-        RendezvousError: The port is in use.
+        RendezvousError: The port is in use, or may not be opened.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", place.port))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
             raise RendezvousError(
-                f"port {place.port} is in use by another process on {socket.gethostname()}, where "
-                f"rank 0 runs; end that process, or choose another port with MASTER_PORT (torchrun: "
-                f"--master-port)"
+                f"port {place.port} cannot be opened on {socket.gethostname()}, where rank 0 runs: "
+                f"{error.strerror}; end the process that uses it, or choose another port with "
+                f"MASTER_PORT (torchrun: --master-port)"
             ) from error
     return _open(place, timeout, is_server=True)
 

@@ -26,7 +26,7 @@ def run(request: Request, reduce: Reduce | None) -> int:
     """Start ranks, verify, print the report, and return the exit code."""
     start = time.monotonic()
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with _terminable():
+    with terminable():
         roll = _heard(request, reduce)
     failures = failures_of(roll, f"within {request.timeout:g} s")
     report = Report(
@@ -56,7 +56,7 @@ def _heard(request: Request, reduce: Reduce | None) -> Roll:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Have SIGTERM end the block as an exception does, so that ranks and files go away."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -18,16 +18,19 @@ MEGABYTES_PER_RANK = 64
 MEGABYTES_SHARED = 600
 """What torch needs once."""
 
+MEMORY = Path("/proc/meminfo")
+
 
 def excess(world_size: int) -> str | None:
     """Say why this machine should not start so many ranks; None where it may."""
-    cores = _cores()
-    if world_size > max(ALWAYS, RANKS_PER_CORE * cores):
+    count = cores()
+    most = max(ALWAYS, RANKS_PER_CORE * count)
+    if world_size > most:
         return (
-            f"{world_size} ranks are too many for {cores} cores: more than {RANKS_PER_CORE} a "
-            f"core time out; {_advice(max(ALWAYS, RANKS_PER_CORE * cores))}"
+            f"{world_size} ranks are too many for {count} cores: most of what they did would be "
+            f"to wait for each other; {_advice(most)}"
         )
-    free = _free_megabytes()
+    free = free_megabytes()
     needed = MEGABYTES_SHARED + MEGABYTES_PER_RANK * world_size
     if free is not None and needed > free:
         fitting = max(1, (free - MEGABYTES_SHARED) // MEGABYTES_PER_RANK)
@@ -45,7 +48,7 @@ def _advice(fitting: int) -> str:
     )
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -53,9 +56,10 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _free_megabytes() -> int | None:
+def free_megabytes() -> int | None:
+    """Return the memory that is free, where the system says it."""
     try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        text = MEMORY.read_text(encoding="ascii")
     except OSError:
         return None
     found = re.search(r"MemAvailable:\s+(\d+) kB", text)

@@ -53,8 +53,8 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="meshcompat-verify-") as folder:
         ranks = Ranks(plan, timeout, Path(folder), reduce)
+        ranks.start()
         try:
-            ranks.start()
             ranks.follow(watch)
             if ranks.roll.is_complete:
                 ranks.dismiss()
@@ -98,8 +98,6 @@ class Ranks:
         self.is_over = False
         self.port: object = None
         self.asking: list[int] = []
-        self._seed: Seed | None = None
-        self._starting: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to start the processes; a thread waits for torch to be imported."""
@@ -207,8 +205,6 @@ class Ranks:
     def kill(self) -> None:
         """End what still runs, stopped or not."""
         self.is_over = True
-        if self._seed is None:
-            return
         pids = [process.pid for process in self.processes.values()]
         if pids:
             with contextlib.suppress(RuntimeError):
@@ -218,14 +214,13 @@ class Ranks:
             pipe.close()
         # While it imports torch it does not listen, and nothing that it does is missed.
         self._seed.stop(patience=_LEAVING if pids else 0.0)
-        if self._starting is not None:
-            self._starting.join()
+        self._starting.join()
 
     def _reap(self) -> None:
         pids = [process.pid for process in self.processes.values()]
         # Without a seed there are no ranks either.
         with contextlib.suppress(RuntimeError):
-            codes = {} if self._seed is None else self._seed.reap(pids, _LEAVING)
+            codes = self._seed.reap(pids, _LEAVING)
             for process in self.processes.values():
                 process.exitcode = codes.get(process.pid, process.exitcode)
 
