@@ -53,13 +53,13 @@ def layout_of(world_size: int, size_1: str = IN_USE) -> Layout:
     return Layout("FSDP2, with experts", "", shape, PP_DP_CP_TP, DP_NAMES, (experts,))
 
 
-def build_torch(layout: Layout) -> list[DeviceMesh]:
+def build_torch(layout: Layout, device: str = "cpu") -> list[DeviceMesh]:
     """Return the meshes of a layout, made by the calls that torch has for them.
 
     Up to 2.9 torch cannot split a mesh dim: a second view is then a second root, as frameworks
     do it. From 2.10 the joined dims are flattened for it, which makes a group of its own.
     """
-    root = device_mesh.init_device_mesh("cpu", layout.shape, mesh_dim_names=layout.names)
+    root = device_mesh.init_device_mesh(device, layout.shape, mesh_dim_names=layout.names)
     kept = [root, *_flattened(root, layout.flattened)]
     for view in layout.views:
         split = _split if hasattr(DeviceMesh, "_unflatten") else _second_root
@@ -68,9 +68,9 @@ def build_torch(layout: Layout) -> list[DeviceMesh]:
     return kept
 
 
-def builders() -> dict[str, Callable[[Layout], object]]:
+def builders() -> dict[str, Callable[..., object]]:
     """Return who can make these meshes on this release: torch flattens from 2.5 on."""
-    sides: dict[str, Callable[[Layout], object]] = {"ours": build_ours}
+    sides: dict[str, Callable[..., object]] = {"ours": build_ours}
     if hasattr(DeviceMesh, "_flatten"):
         sides["torch"] = build_torch
     return sides
@@ -90,9 +90,9 @@ def _split(root: DeviceMesh, _: Layout, view: SecondView) -> list[DeviceMesh]:
     return [*stones, native.unflatten([line, *stones][-1], 0, view.sizes, view.names)]
 
 
-def _second_root(_: DeviceMesh, layout: Layout, view: SecondView) -> list[DeviceMesh]:
+def _second_root(root: DeviceMesh, layout: Layout, view: SecondView) -> list[DeviceMesh]:
     start = layout.names.index(view.joined[0])
     stop = start + len(view.joined)
     shape = layout.shape[:start] + view.sizes + layout.shape[stop:]
     names = layout.names[:start] + view.names + layout.names[stop:]
-    return [device_mesh.init_device_mesh("cpu", shape, mesh_dim_names=names)]
+    return [device_mesh.init_device_mesh(root.device_type, shape, mesh_dim_names=names)]

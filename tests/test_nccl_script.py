@@ -42,7 +42,7 @@ def run_of(script, tmp_path, monkeypatch):
         (package / "__main__.py").write_text((PARTS / "__main__.py").read_text())
         (package / "part.py").write_text(text)
         monkeypatch.setattr(script, "ROOT", tmp_path)
-        runner = script.Runner(tmp_path / "run.json", 100, is_rehearsal=True)
+        runner = script.Runner(tmp_path / "run.json", 100, is_rehearsal=False)
         is_right = runner.run(script.Part("part", limit, ""))
         (told,) = json.loads((tmp_path / "run.json").read_text())["parts"]
         return is_right, told
@@ -84,9 +84,9 @@ def test_a_part_that_is_silent_wrong_or_broken_is_not_right(run_of, body, ended,
 
 def test_a_part_that_is_cut_off_keeps_what_it_told(run_of):
     body = "tell(Result('a', 'right')); import time; time.sleep(60)"
-    is_right, told = run_of(f"{RESULT}    {body}", limit=3)
+    is_right, told = run_of(f"{RESULT}    {body}", limit=4)
     assert not is_right
-    assert told["ended"] == "cut off after 3 s"
+    assert told["ended"] == "cut off after 4 s"
     assert [result["name"] for result in told["results"]] == ["a"]
 
 

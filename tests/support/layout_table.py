@@ -275,9 +275,9 @@ LAYOUTS = (
 )
 
 
-def build_ours(layout: Layout, **options: object) -> Ours:
+def build_ours(layout: Layout, device: str = "cpu", **options: object) -> Ours:
     """Make the meshes of *layout*; *options* are for every `flatten` and `unflatten`."""
-    root = mc.init_device_mesh("cpu", layout.shape, mesh_dim_names=layout.names)
+    root = mc.init_device_mesh(device, layout.shape, mesh_dim_names=layout.names)
     flat = {
         name: mc.flatten(mc.get_submesh(root, joined), name, **options)
         for name, joined in layout.flattened.items()

@@ -30,6 +30,9 @@ DEVICE, BACKEND = ("cpu", "gloo") if IS_REHEARSAL else ("cuda", "nccl")
 GPUS = torch.cuda.device_count() if dist.is_nccl_available() and not IS_REHEARSAL else 0
 RANKS = int(os.environ.get("MESHCOMPAT_NCCL_RANKS", GPUS))
 
+DTENSOR = ("numpy", "torch._dynamo", "torch.distributed.tensor.parallel")
+"""What meshes of torch import, and those who use them."""
+
 RIGHT, WRONG, NOT_ASKED = "right", "wrong", "not asked"
 
 
@@ -69,19 +72,24 @@ def cause_of(error: RankError) -> list[str]:
     return [f"({last_line(text)})" for text in list(error.tracebacks.values())[:1]]
 
 
-def pool_of_ranks(ranks: int = RANKS, **options: Any) -> GlooPool:
-    """Return a pool of so many ranks on the devices of this run."""
-    return GlooPool(world_size=ranks, backend=BACKEND, **options)
+def pool_of_ranks(*late: str, **options: Any) -> GlooPool:
+    """Return a pool of all ranks; *late* are modules that torch imports at their first use.
+
+    On CPU they are imported once for all ranks. Where there are GPUs, importing them may ask CUDA
+    something, and nobody may be forked after that.
+    """
+    preload = late if DEVICE == "cpu" else ()
+    return GlooPool(world_size=RANKS, backend=BACKEND, preload=preload, **options)
 
 
-def root_ranks(ranks: int = RANKS) -> np.ndarray:
+def root_ranks() -> np.ndarray:
     """Return all ranks with dims `NAMES`, as many of them larger than 1 as there are ranks for."""
-    shape, rest = [1, 1, 1, 1], ranks
+    shape, rest = [1, 1, 1, 1], RANKS
     for dim in (SHARD, REPLICATE, CP, PP):
         if rest % 2 == 0:
             shape[dim], rest = 2, rest // 2
     shape[SHARD] *= rest
-    return np.arange(ranks).reshape(shape)
+    return np.arange(RANKS).reshape(shape)
 
 
 def make_root(shape: tuple[int, ...], names: tuple[str, ...] = NAMES, **options: Any) -> Any:
@@ -89,10 +97,10 @@ def make_root(shape: tuple[int, ...], names: tuple[str, ...] = NAMES, **options:
     return mc.init_device_mesh(DEVICE, shape, mesh_dim_names=names, **options)
 
 
-def pairs(ranks: int = RANKS) -> tuple[int, int]:
+def pairs() -> tuple[int, int]:
     """Return the shape of a root with two dims, the inner one of two ranks where they are even."""
-    inner = 2 if ranks % 2 == 0 else 1
-    return ranks // inner, inner
+    inner = 2 if RANKS % 2 == 0 else 1
+    return RANKS // inner, inner
 
 
 def sum_over(group: Any) -> int:
