@@ -128,7 +128,7 @@ def _spec(value: Any, where: str) -> SpecifierSet:
 
 def _confidence(value: Any, where: str) -> Confidence:
     words = [one.word for one in reversed(Confidence)]
-    if value not in words:
+    if str(value).lower() not in words:
         raise SettingsError(f"{where}: {value!r} is no confidence; allowed are {', '.join(words)}")
     return Confidence[str(value).upper()]
 
