@@ -1,0 +1,168 @@
+"""Projects: the range of torch that each declares, in any file where projects do, and the verdict against it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.audited import as_json, run
+
+pytestmark = pytest.mark.once
+
+CODE = """\
+from torch.distributed.device_mesh import DeviceMesh
+
+
+def f(mesh: DeviceMesh):
+    return mesh._flatten("x")
+"""
+
+POETRY = '[tool.poetry]\nname = "mine"\n[tool.poetry.dependencies]\n'
+SETUP = "from setuptools import setup\n"
+
+DECLARATIONS = {
+    "project": (
+        "pyproject.toml",
+        '[project]\nname = "mine"\ndependencies = ["torch>=2.3,<3"]\n',
+        "<3,>=2.3",
+    ),
+    "no range": ("pyproject.toml", '[project]\nname = "mine"\ndependencies = ["torch"]\n', None),
+    "no torch": ("pyproject.toml", '[project]\nname = "mine"\ndependencies = ["numpy>=2"]\n', None),
+    "extra": (
+        "pyproject.toml",
+        '[project]\nname = "mine"\n[project.optional-dependencies]\ngpu = ["torch>=2.4"]\n',
+        ">=2.4",
+    ),
+    "marker": (
+        "pyproject.toml",
+        '[project]\nname = "mine"\ndependencies = ["torch>=2.4; sys_platform == \'linux\'"]\n',
+        ">=2.4",
+    ),
+    "poetry": ("pyproject.toml", POETRY + 'torch = ">=2.3"\n', ">=2.3"),
+    "poetry caret": ("pyproject.toml", POETRY + 'torch = "^2.4"\n', "<3,>=2.4"),
+    "poetry tilde": (
+        "pyproject.toml",
+        POETRY + 'torch = {version = "~2.4.1", optional = true}\n',
+        "<2.5,>=2.4.1",
+    ),
+    "poetry exact": ("pyproject.toml", POETRY + 'torch = "2.4.1"\n', "==2.4.1"),
+    "poetry any": ("pyproject.toml", POETRY + 'torch = "*"\n', None),
+    "poetry nonsense": ("pyproject.toml", POETRY + 'torch = "latest"\n', None),
+    "setup.cfg": (
+        "setup.cfg",
+        "[metadata]\nname = mine\n[options]\ninstall_requires =\n    numpy\n    torch>=2.3\n",
+        ">=2.3",
+    ),
+    "setup.cfg extra": (
+        "setup.cfg",
+        "[metadata]\nname = mine\n[options.extras_require]\ngpu =\n    torch>=2.4\n",
+        ">=2.4",
+    ),
+    "setup.cfg broken": ("setup.cfg", "no section\n", None),
+    "setup.py": (
+        "setup.py",
+        SETUP + 'setup(name="mine", install_requires=["torch>=2.3", "numpy"])\n',
+        ">=2.3",
+    ),
+    "setup.py list": (
+        "setup.py",
+        SETUP + 'DEPS = ["torch>=2.4", "torchvision>=9"]\nsetup(name="mine")\n',
+        ">=2.4",
+    ),
+    "setup.py broken": ("setup.py", SETUP + "setup(\n", None),
+    "toml broken": ("pyproject.toml", "[project]\nname = \n", None),
+    "requirement broken": (
+        "pyproject.toml",
+        '[project]\nname = "mine"\ndependencies = ["torch >= = 2"]\n',
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "declares"), DECLARATIONS.values(), ids=DECLARATIONS.keys()
+)
+def test_what_a_project_declares_is_read(tmp_path, name, text, declares):
+    (tmp_path / name).write_text(text)
+    (tmp_path / "a.py").write_text(CODE)
+    _, data = as_json(tmp_path)
+    assert [one["declares"] for one in data["projects"]] == [declares]
+
+
+def test_requirements_of_a_file_count_where_the_project_names_it(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\n'
+        'dependencies = {file = ["requirements.txt"]}\n'
+    )
+    (tmp_path / "requirements.txt").write_text("numpy\ntorch>=2.4  # for meshes\n")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text(CODE)
+    assert as_json(tmp_path / "src")[1]["projects"][0]["declares"] == ">=2.4"
+
+
+def test_the_project_above_the_folder_counts(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\ndependencies = ["torch>=2.4"]\n'
+    )
+    (tmp_path / "src" / "inner").mkdir(parents=True)
+    (tmp_path / "src" / "inner" / "a.py").write_text(CODE)
+    for path in (tmp_path / "src", tmp_path / "src" / "inner" / "a.py"):
+        (project,) = as_json(path)[1]["projects"]
+        assert (project["name"], project["declares"]) == ("mine", ">=2.4")
+
+
+def test_an_installed_package_declares_by_its_metadata(tmp_path):
+    package = tmp_path / "site-packages" / "my_package"
+    package.mkdir(parents=True)
+    (package / "a.py").write_text(CODE)
+    info = tmp_path / "site-packages" / "my_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: my-package\nRequires-Dist: torch>=2.4\n")
+    (project,) = as_json(package)[1]["projects"]
+    assert (project["name"], project["declares"]) == ("my-package", ">=2.4")
+
+
+def test_each_project_of_a_folder_has_its_own_verdict(tmp_path):
+    for name, floor in {"old": "2.2", "new": "2.6"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(
+            f'[project]\nname = "{name}"\ndependencies = ["torch>={floor}"]\n'
+        )
+        (tmp_path / name / "a.py").write_text(CODE)
+    code, out, _ = run(tmp_path)
+    assert code == 1
+    assert "new: nothing found; declares torch>=2.6" in out
+    assert "old: declares torch>=2.2, runs on >=2.5" in out
+    assert [one["code"] for one in as_json(tmp_path)[1]["findings"]] == ["MC101"]
+
+
+def test_a_file_that_only_configures_tools_makes_no_project(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\ndependencies = ["torch>=2.2"]\n'
+    )
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "pyproject.toml").write_text("[tool.ruff]\nline-length = 99\n")
+    (tmp_path / "scripts" / "setup.py").write_text("def setup():\n    pass\n")
+    (tmp_path / "scripts" / "a.py").write_text(CODE)
+    assert [one["name"] for one in as_json(tmp_path)[1]["projects"]] == ["mine"]
+
+
+def test_tests_and_raises_do_not_narrow_the_verdict(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text(CODE)
+    (tmp_path / "a.py").write_text(
+        CODE.replace("return mesh._flatten", "raise KeyError(mesh.size(), mesh._flatten").replace(
+            '"x")', '"x"))'
+        )
+    )
+    code, data = as_json(tmp_path)
+    assert code == 1
+    assert len(data["findings"]) == 2
+    assert data["projects"][0]["runs_on"] == data["releases"]
+    assert data["projects"][0]["because"] == []
+
+
+def test_a_hole_in_the_range_is_told_with_what_makes_it(tmp_path):
+    (tmp_path / "a.py").write_text(CODE.replace('mesh._flatten("x")', 'mesh["dp"]["tp"]'))
+    _, out, _ = run(tmp_path, "--torch", ">=2.4")
+    assert "runs on 2.4 and from 2.9" in out
+    assert "works on 2.4 and from 2.9" in out
