@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from meshcompat import _eras, _release
+from meshcompat import UntestedTorchWarning, _eras, _release
 from meshcompat.testing import GlooPool, fake_world
 from tests.known_differences import KNOWN_DIFFERENCES, stale
 from tests.support.consumer_report import ConsumerReport
@@ -39,6 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gather the figures of long tests, and what consumers did; workers tell the main process."""
+    # A torch that is not in the matrix yet warns once, and a warning would be an error in some test.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntestedTorchWarning)
+        _eras.era()
     if hasattr(config, "workerinput"):
         return
     config.pluginmanager.register(Figures())

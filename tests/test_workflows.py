@@ -65,3 +65,10 @@ def test_no_check_out_leaves_its_token_behind(workflow):
 def test_one_tag_is_one_commit_in_all_workflows():
     used = {action for workflow in WORKFLOWS for action in entries(workflow, "uses")}
     assert len({action.partition("@")[0] for action in used}) == len(used)
+
+
+def test_the_hooks_before_a_commit_have_the_ruff_of_the_lint_session():
+    hooks = (FOLDER.parents[1] / ".pre-commit-config.yaml").read_text()
+    project = (FOLDER.parents[1] / "pyproject.toml").read_text()
+    (wanted,) = re.findall(r'^lint = \["(ruff==[\d.]+)"\]', project, re.MULTILINE)
+    assert re.findall(r"ruff==[\d.]+", hooks) == [wanted, wanted]

@@ -1,4 +1,4 @@
-"""`unflatten` beside pipeline stages, where a mesh rebuilt from local ranks hangs or mis-pairs."""
+"""`unflatten` beside pipeline stages, where a mesh rebuilt from local ranks hangs or pairs the wrong ranks."""
 
 from __future__ import annotations
 
