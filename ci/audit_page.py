@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-STORED = ROOT / "docs" / "data" / "audit.json"
+import records
+
+STORED = records.DATA / "audit.json"
 
 
 def table() -> tuple[list[str], list[list[str]]]:
     """Return what was found in public projects."""
-    stored: list[dict[str, Any]] = json.loads(STORED.read_text(encoding="utf-8"))
+    stored: list[dict[str, Any]] = records.read(STORED)
     header = [
         "project",
         "files",

@@ -6,14 +6,13 @@ tables.py makes two tables of it: which consumer works on which release, and why
 """
 
 import itertools
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from faults import order, spans
+import records
+from faults import spans
 
-STORED = Path(__file__).parent.parent / "docs" / "data" / "consumers.json"
+STORED = records.DATA / "consumers.json"
 OK = "ok"
 
 
@@ -26,10 +25,7 @@ def merge(stored: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict
             releases = merged.setdefault(row["name"], dict(known.get(row["name"], {})))
             releases[run["release"]] = {key: row[key] for key in ("verdict", "reason", "link")}
     return [
-        {
-            "name": name,
-            "releases": {release: releases[release] for release in sorted(releases, key=order)},
-        }
+        {"name": name, "releases": records.by_release(releases)}
         for name, releases in merged.items()
     ]
 
@@ -58,7 +54,7 @@ def span(releases: list[str]) -> str:
 
 def stored() -> list[dict[str, Any]]:
     """Return the rows that runs recorded."""
-    rows: list[dict[str, Any]] = json.loads(STORED.read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = records.read(STORED)
     return rows
 
 
@@ -98,13 +94,5 @@ def limits() -> tuple[list[str], list[list[str]]]:
     return ["torch", "consumer", "why"], body
 
 
-def main(files: list[str]) -> None:
-    """Merge the runs in *files* into the stored verdicts."""
-    runs = [json.loads(Path(name).read_text(encoding="utf-8")) for name in files]
-    known = stored() if STORED.exists() else []
-    text = json.dumps(merge(known, runs), indent=1, ensure_ascii=False)
-    STORED.write_text(text + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    records.put(sys.argv[1:], STORED, merge, empty=[])

@@ -6,12 +6,12 @@ tables.py makes the table in README.md of it; tests/test_native_faults.py holds 
 """
 
 import itertools
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-STORED = Path(__file__).parent.parent / "docs" / "data" / "faults.json"
+import records
+
+STORED = records.DATA / "faults.json"
 HEADER = [
     "ask for this",
     "torch is wrong, or lacks it, on",
@@ -28,11 +28,6 @@ FEW = (
 """The most striking ones, for README.md."""
 
 
-def order(release: str) -> list[int]:
-    """Return what sorts releases: 2.9.1 before 2.10.0."""
-    return [int(part) for part in release.split(".")]
-
-
 def merge(stored: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the faults in the order of the runs, with the verdicts of stored releases and of new ones."""
     known = {fault["name"]: fault for fault in stored}
@@ -45,10 +40,7 @@ def merge(stored: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict
                 name, {**old, "name": name, "link": row["link"], "does": row["does"]}
             )
             for side in ("torch", "meshcompat"):
-                verdicts = {**fault[side], run["release"]: row[side]}
-                fault[side] = {
-                    release: verdicts[release] for release in sorted(verdicts, key=order)
-                }
+                fault[side] = records.by_release({**fault[side], run["release"]: row[side]})
     return list(merged.values())
 
 
@@ -79,7 +71,7 @@ def told(verdict: str) -> str:
 def table(part: str) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table, in Markdown, for tables.py; *part* ``few`` is for README.md."""
     body = []
-    for fault in json.loads(STORED.read_text(encoding="utf-8")):
+    for fault in records.read(STORED):
         if part == "few" and fault["name"] not in FEW:
             continue
         wrong = spans(fault["torch"])
@@ -103,14 +95,5 @@ def table(part: str) -> tuple[list[str], list[list[str]]]:
     return HEADER, body
 
 
-def main(files: list[str]) -> None:
-    """Merge the runs in *files* into the stored verdicts."""
-    runs = [json.loads(Path(name).read_text(encoding="utf-8")) for name in files]
-    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else []
-    STORED.parent.mkdir(exist_ok=True)
-    text = json.dumps(merge(stored, runs), indent=1, ensure_ascii=False)
-    STORED.write_text(text + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    records.put(sys.argv[1:], STORED, merge, empty=[])

@@ -1,9 +1,9 @@
 """The tables of docs/nccl.md, from the runs in docs/data/nccl/: what no run has shown says "not run"."""
 
-import json
 from typing import Any
 
 from nccl import PARTS, STORED, is_right, wrong
+from records import order, read
 
 NOT_RUN = "not run"
 FACTS = ("GPUs", "driver", "CUDA", "NCCL", "python")
@@ -13,10 +13,10 @@ Table = tuple[list[str], list[list[str]]]
 
 def runs() -> list[dict[str, Any]]:
     """Return the stored runs, none of them a rehearsal, by their torch."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in STORED.glob("*.json")]
+    found = [read(path) for path in STORED.glob("*.json")]
     return sorted(
         (run for run in found if not run["rehearsal"]),
-        key=lambda run: [int(part) for part in release(run).split(".")],
+        key=lambda run: order(release(run)),
     )
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STORED = Path(__file__).parent.parent / "docs" / "data" / "performance"
+from records import DATA, order, read
+
+STORED = DATA / "performance"
+DRAWN = DATA.parent / "performance"
 PICTURES = ("lookups", "groups")
 CALLS = ("get_flat_mesh", "get_submesh", "get_root_mesh", "get_axis_size")
 LOOKUP = ("call", "world", "thread")
@@ -59,14 +62,9 @@ class Run(NamedTuple):
         return self.seconds("ours", topic, **about) / self.seconds("torch", topic, **about)
 
 
-def order(release: str) -> list[int]:
-    """Return what sorts releases: 2.9.1 before 2.10.0."""
-    return [int(part) for part in release.split(".")]
-
-
 def runs(stored: Path = STORED) -> list[Run]:
     """Return the stored runs, oldest release first."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(stored.glob("*.json"))]
+    found = [read(path) for path in sorted(stored.glob("*.json"))]
     return sorted(
         (Run(each["run"], each["rows"]) for each in found), key=lambda run: order(run.release)
     )
@@ -110,9 +108,9 @@ def digest(stored: Path = STORED) -> str:
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def stale_pictures(stored: Path = STORED) -> list[Path]:
+def stale_pictures(stored: Path = STORED, drawn: Path = DRAWN) -> list[Path]:
     """Return the pictures that do not show the stored figures; there are none of no run."""
-    pictures = [stored / f"{name}.svg" for name in PICTURES if runs(stored)]
+    pictures = [drawn / f"{name}.svg" for name in PICTURES if runs(stored)]
     return [
         path
         for path in pictures

@@ -148,4 +148,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(Path(sys.argv[1]), "png")
     else:
-        main(performance.STORED, "svg")
+        main(performance.DRAWN, "svg")

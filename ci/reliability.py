@@ -11,19 +11,14 @@ A section of the files replaces the stored section of that release. Where severa
 section, as the parts of a long run do, whole numbers are counts and are added up; anything else must be the same.
 """
 
-import json
 import sys
-from pathlib import Path
 
-STORED = Path(__file__).parent.parent / "docs" / "data" / "reliability.json"
+import records
+
+STORED = records.DATA / "reliability.json"
 
 Value = int | float | str
 Figures = dict[str, dict[str, dict[str, Value]]]
-
-
-def order(release: str) -> list[int]:
-    """Return what sorts releases: 2.9.1 before 2.10.0."""
-    return [int(part) for part in release.split(".")]
 
 
 def added(runs: list[Figures]) -> Figures:
@@ -45,11 +40,11 @@ def added(runs: list[Figures]) -> Figures:
 def merge(stored: Figures, runs: list[Figures]) -> Figures:
     """Return the stored figures, with the sections of the runs in place of those of that release."""
     fresh = added(runs)
-    releases = sorted({*stored, *fresh}, key=order)
-    return {
+    merged = {
         release: dict(sorted({**stored.get(release, {}), **fresh.get(release, {})}.items()))
-        for release in releases
+        for release in {*stored, *fresh}
     }
+    return records.by_release(merged)
 
 
 def _sum(what: str, known: Value | None, value: Value) -> Value:
@@ -62,14 +57,5 @@ def _sum(what: str, known: Value | None, value: Value) -> Value:
     )
 
 
-def main(files: list[str]) -> None:
-    """Merge the figures in *files* into the stored ones."""
-    runs = [json.loads(Path(name).read_text(encoding="utf-8")) for name in files]
-    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
-    STORED.parent.mkdir(exist_ok=True)
-    text = json.dumps(merge(stored, runs), indent=1, ensure_ascii=False)
-    STORED.write_text(text + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    records.put(sys.argv[1:], STORED, merge, empty={})

@@ -1,8 +1,8 @@
 """The tables of docs/reliability.md, from docs/data/reliability.json: what no run has told yet says "not run"."""
 
-import json
 from typing import Any
 
+import records
 import reliability
 
 NOT_RUN = "not run"
@@ -23,7 +23,7 @@ def stored() -> dict[str, Any]:
     """Return the figures by release, section and name."""
     if not reliability.STORED.exists():
         return {}
-    figures: dict[str, Any] = json.loads(reliability.STORED.read_text(encoding="utf-8"))
+    figures: dict[str, Any] = records.read(reliability.STORED)
     return figures
 
 

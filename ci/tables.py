@@ -17,6 +17,7 @@ import performance
 import performance_page
 import reliability_page
 from matrix import rows
+from records import order
 
 ROOT = Path(__file__).parent.parent
 TABLE = re.compile(
@@ -34,10 +35,7 @@ def support() -> Table:
     for era in dict.fromkeys(row["era"] for row in rows()):
         served = [row for row in rows() if row["era"] == era]
         releases = ", ".join(dict.fromkeys(row["version"] for row in served))
-        pythons = sorted(
-            {row["python"] for row in served},
-            key=lambda text: [int(part) for part in text.split(".")],
-        )
+        pythons = sorted({row["python"] for row in served}, key=order)
         major, minor = era.split("-")[0].rstrip("+").split(".")
         span = era.replace("-", " to ").replace("+", " and later")
         body.append(

@@ -200,13 +200,17 @@ def test_the_page_shows_every_table_and_picture(performance, tables):
         assert f"](performance/{name}.svg)" in page
 
 
+def test_the_pictures_show_the_stored_figures(performance):
+    assert performance.stale_pictures() == []
+
+
 def test_a_picture_of_other_figures_is_found(performance, stored):
     for name in performance.PICTURES:
         picture = stored / f"{name}.svg"
         picture.write_text(f"<svg>{performance.digest(stored)}</svg>", encoding="utf-8")
-    assert performance.stale_pictures(stored) == []
+    assert performance.stale_pictures(stored, stored) == []
     newest = stored / "2.10.0.json"
     newest.write_text(json.dumps(made_up("2.10.0", 3e-7)), encoding="utf-8")
-    assert len(performance.stale_pictures(stored)) == 2
+    assert len(performance.stale_pictures(stored, stored)) == 2
     (stored / "lookups.svg").unlink()
-    assert len(performance.stale_pictures(stored)) == 2
+    assert len(performance.stale_pictures(stored, stored)) == 2
