@@ -47,6 +47,11 @@ PARTS = (
         "deaths", 100, "a rank that dies before, during or after a call is named, and nothing hangs"
     ),
     Part("timeouts", 40, "one timeout reaches every group: a collective without its peer ends"),
+    Part(
+        "consumers",
+        100,
+        "FSDP2 with HSDP and TP, DTensor, checkpoints and pipelines as in one process",
+    ),
     Part("threads", 30, "groups are made on the current device of the thread that asks"),
     Part("memory", 60, "what the groups of a layout take, ours and torch's"),
     Part("building", 60, "how long a layout's build takes, ours and torch's"),

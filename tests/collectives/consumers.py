@@ -20,12 +20,12 @@ from tests.collectives.kinds import NAMES
 STEPS = 3
 
 
-def make_root(shape):
-    return mc.init_device_mesh("cpu", shape, mesh_dim_names=NAMES)
+def make_root(shape, device="cpu"):
+    return mc.init_device_mesh(device, shape, mesh_dim_names=NAMES)
 
 
 def ranks_of(shape):
-    return np.arange(8).reshape(shape)
+    return np.arange(np.prod(shape)).reshape(shape)
 
 
 def wrong_ranks_of(shape):
@@ -117,12 +117,13 @@ def trained(make_meshes, meshes, dtype=torch.double):
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  (takes seconds; since 2.6)
 
     data, tensor = make_meshes()
-    model = make_model(dtype)
+    device = data[0].device_type
+    model = make_model(dtype).to(device)
     if tensor is not None:
         parallelized(model, tensor)
     for module, mesh in zip((model[0], model[2], model), data, strict=True):
         fully_shard(module, mesh=mesh)
-    mine = part_of(make_batch(dtype=dtype), meshes, dist.get_rank())
+    mine = [part.to(device) for part in part_of(make_batch(dtype=dtype), meshes, dist.get_rank())]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     losses = []
     for _ in range(STEPS):
@@ -134,6 +135,6 @@ def trained(make_meshes, meshes, dtype=torch.double):
     weights = list(model.parameters())
     return Trained(
         losses,
-        [weight.full_tensor().detach() for weight in weights],
-        [weight.to_local().detach() for weight in weights],
+        [weight.full_tensor().detach().cpu() for weight in weights],
+        [weight.to_local().detach().cpu() for weight in weights],
     )

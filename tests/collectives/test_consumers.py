@@ -16,18 +16,22 @@ from tests.collectives.consumers import (
 )
 from tests.collectives.dtensors import dtensor_api
 from tests.collectives.kinds import KINDS
+from tests.collectives.sharding import (
+    LOADED,
+    SAVED,
+    as_placements,
+    is_right,
+    made_of,
+    matrix,
+    read,
+    walks,
+    wanted_read,
+    wanted_walks,
+    written,
+)
 
 pytestmark = pytest.mark.multiprocess
 MORE = pytest.mark.consumers
-
-
-def matrix(rows, columns):
-    """Return a matrix whose entries all differ.
-
-    Each case has its own number of rows: DTensor remembers, by mesh and tensor, meshes that equal
-    those of a case before, whose groups are gone.
-    """
-    return torch.arange(rows * columns, dtype=torch.double).reshape(rows, columns)
 
 
 RIGHT = matrix(4, 8) % 7
@@ -76,26 +80,6 @@ BY_CASE = pytest.mark.parametrize(
 )
 
 
-def shard_of(tensor, placements, shape, coordinate):
-    """Return this place's part of a tensor, where a placement is the dim that is sharded."""
-    for dim, count, index in zip(placements, shape, coordinate, strict=True):
-        if dim is not None:
-            tensor = chunk(tensor, dim, count, index)
-    return tensor
-
-
-def as_placements(dims):
-    api = dtensor_api()
-    return [api.Replicate() if dim is None else api.Shard(dim) for dim in dims]
-
-
-def moves(ndim):
-    """Return placements to go through: rows outside, columns inside, both, and whole."""
-    rest = [None] * (ndim - 1)
-    both = [0, *rest[1:], 1] if ndim > 1 else [0]
-    return [[0, *rest], [*rest, 1], both, [None, *rest]]
-
-
 def products(make_meshes, left):
     """Multiply on each mesh: rows over its first mesh dim, columns over its last."""
     api = dtensor_api()
@@ -113,51 +97,6 @@ def wanted_products(meshes, rank, left):
     index, coordinate = place_in(meshes, rank)
     rows = chunk(left, 0, meshes[index].shape[0], coordinate[0])
     return [rows, left, left @ RIGHT]
-
-
-def walks(make_meshes, tensor):
-    """Redistribute on each mesh from one placement to the next; return each part, then the whole."""
-    api = dtensor_api()
-    found = []
-    for mesh in make_meshes():
-        first, *others = moves(mesh.ndim)
-        parts = [api.distribute_tensor(tensor, mesh, as_placements(first))]
-        for placements in others:
-            parts.append(parts[-1].redistribute(mesh, as_placements(placements)))
-        found.append([*(part.to_local() for part in parts), parts[2].full_tensor()])
-    return found
-
-
-def wanted_walks(meshes, rank, tensor):
-    index, coordinate = place_in(meshes, rank)
-    shape = meshes[index].shape
-    parts = [shard_of(tensor, dims, shape, coordinate) for dims in moves(len(shape))]
-    return [*parts, tensor]
-
-
-def same(found, wanted):
-    return all(torch.equal(ours, other) for ours, other in zip(found, wanted, strict=True))
-
-
-def made_of(shape, kinds):
-    """Return how to make the meshes of these kinds of one root."""
-
-    def make():
-        root = make_root(shape)
-        return [KINDS[kind].make(root) for kind in kinds]
-
-    return make
-
-
-def is_right(by_rank, shape, kinds, wanted, tensor):
-    """Return for each kind whether all ranks have what enumeration says."""
-    verdicts = {}
-    for place, kind in enumerate(kinds):
-        meshes = KINDS[kind].meshes(ranks_of(shape))
-        verdicts[kind] = all(
-            same(found[place], wanted(meshes, rank, tensor)) for rank, found in enumerate(by_rank)
-        )
-    return verdicts
 
 
 @BY_CASE
@@ -196,33 +135,7 @@ def test_dtensors_on_a_wrong_mesh_are_noticed(pool, kind):
     assert is_right(by_rank, shape, [kind], wanted_products, left) == {kind: False}
 
 
-SAVED, LOADED = "composed", "dims of an unflattened mesh, reversed"
 FILES_SHAPE = (1, 2, 2, 2)
-
-
-def written(folder, tensor):
-    """Save a DTensor that lies on one mesh."""
-    from torch.distributed import checkpoint  # noqa: PLC0415  (takes seconds)
-
-    (mesh,) = made_of(FILES_SHAPE, [SAVED])()
-    state = {"weight": dtensor_api().distribute_tensor(tensor, mesh, as_placements([0, 1]))}
-    checkpoint.save(state, storage_writer=checkpoint.FileSystemWriter(folder))
-
-
-def read(folder, tensor, make_meshes):
-    """Load a DTensor that lies on another mesh, in another placement."""
-    from torch.distributed import checkpoint  # noqa: PLC0415  (takes seconds)
-
-    (mesh,) = make_meshes()
-    zeros = torch.zeros_like(tensor)
-    state = {"weight": dtensor_api().distribute_tensor(zeros, mesh, as_placements([1, 0]))}
-    checkpoint.load(state, storage_reader=checkpoint.FileSystemReader(folder))
-    return [[state["weight"].to_local(), state["weight"].full_tensor()]]
-
-
-def wanted_read(meshes, rank, tensor):
-    index, coordinate = place_in(meshes, rank)
-    return [shard_of(tensor, [1, 0], meshes[index].shape, coordinate), tensor]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +148,7 @@ def wanted_read(meshes, rank, tensor):
 )
 def test_checkpoint_of_one_mesh_loads_on_another(pool, tmp_path, tensor, is_wrong):
     folder = str(tmp_path)
-    pool.run(written, folder, tensor)
+    pool.run(written, folder, tensor, made_of(FILES_SHAPE, [SAVED]))
     make = made_wrong if is_wrong else lambda shape, kind: made_of(shape, [kind])
     by_rank = pool.run(read, folder, tensor, make(FILES_SHAPE, LOADED))
     verdicts = is_right(by_rank, FILES_SHAPE, [LOADED], wanted_read, tensor)

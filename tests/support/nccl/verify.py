@@ -7,15 +7,17 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat._rank_processes.gpus import gpu_of
-from tests.support.nccl.setting import DEVICE, GPUS, RANKS, WrongError, tried
+from tests.support.nccl.setting import DEVICE, GPUS, RANKS, tried, want
 
 if TYPE_CHECKING:
     from tests.support.nccl.setting import Tell
 
-COMMAND = [sys.executable, "-m", "meshcompat", "verify", "--device", DEVICE, "--json"]
+COMMAND = [sys.executable, "-m", "meshcompat", "verify", "--device", DEVICE]
 PATIENCE = 20
 
 
@@ -25,28 +27,23 @@ def run(tell: Tell) -> None:
 
 
 def verify() -> dict[str, float]:
-    """Return how many groups were checked, and how long it took."""
+    """Return how many mesh dims were checked, and how many groups they took."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [*COMMAND, "--timeout", str(PATIENCE)]
-    ranks = [
-        subprocess.Popen(
-            command,
-            env=environment_of(rank, port),
-            stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
-            text=True,
-        )
-        for rank in range(RANKS)
-    ]
-    try:
-        said, _ = ranks[0].communicate(timeout=4 * PATIENCE)
-    finally:
-        for rank in ranks:
-            rank.kill()
-    report = json.loads(said)
-    if not report["ok"] or ranks[0].returncode != 0:
-        raise WrongError("; ".join(failure["message"] for failure in report["failures"]))
-    return {"rows": len(report["rows"]), "s": round(report["seconds"], 1)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "report.json")
+        command = [*COMMAND, "--timeout", str(PATIENCE), "--report", str(path)]
+        ranks = [subprocess.Popen(command, env=environment_of(rank, port)) for rank in range(RANKS)]
+        try:
+            codes = [rank.wait(timeout=4 * PATIENCE) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        want("exit codes", codes, [0] * RANKS)
+        report = json.loads(path.read_text(encoding="utf-8"))
+    want("ok", report["ok"], True)
+    groups = report["groups_made"]["on_each_rank"]
+    return {"mesh dims": len(report["rows"]), "groups made on each rank": groups}
 
 
 def environment_of(rank: int, port: int) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""A package, for the reason that tests/ is one."""

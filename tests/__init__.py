@@ -1,0 +1,1 @@
+"""A package, because some machines have another `tests` installed, which would hide a mere folder."""
