@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from nccl import PARTS, STORED, is_right, wrong
+from nccl import PARTS, STORED, is_right, those
 from records import order, read
 
 NOT_RUN = "not run"
-FACTS = ("GPUs", "driver", "CUDA", "NCCL", "python")
+FACTS = ("torch", "GPUs", "driver", "CUDA", "NCCL", "python", "meshcompat at")
+WHY = ("name", "verdict", "told")
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -36,15 +37,13 @@ def where() -> Table:
     """Return on what each run was made, one line a run."""
     body = [
         [
-            str(machine(run)["torch"]),
-            *(str(machine(run).get(fact, "")) for fact in FACTS),
+            *(machine(run).get(fact, "") for fact in FACTS),
             str(run["parts"][-1]["ranks"]),
             run["date"],
-            run["commit"],
         ]
         for run in runs()
     ]
-    header = ["torch", *FACTS, "ranks", "date", "commit"]
+    header = [*FACTS, "ranks", "date"]
     return header, body or [[NOT_RUN, *("" for _ in header[1:])]]
 
 
@@ -71,7 +70,7 @@ def figures() -> Table:
 def amiss() -> Table:
     """Return what was wrong or not asked, and why."""
     body = [
-        [release(run), part["name"], result["name"], result["verdict"], result["told"]]
+        [release(run), part["name"], *(result[key].replace("|", r"\|") for key in WHY)]
         for run in runs()
         for part in run["parts"]
         for result in part["results"]
@@ -83,11 +82,11 @@ def amiss() -> Table:
 
 def summary(releases: list[str]) -> str:
     """Return on which of these releases NCCL was tried, for the table of releases."""
-    told = [
-        f"{release(run)}: {_count(run)} of {len(PARTS)} parts"
-        for run in runs()
-        if release(run) in releases
-    ]
+    told = []
+    for run in runs():
+        verdicts = [_verdict(part.name, run) for part in PARTS]
+        count = sum(verdict.startswith("right") for verdict in verdicts)
+        told += [f"{release(run)}: {count} of {len(PARTS)} parts"] * (release(run) in releases)
     return ", ".join(told) or NOT_RUN
 
 
@@ -96,20 +95,15 @@ def table(part: str) -> Table:
     return {"machines": where, "": shown, "figures": figures, "amiss": amiss}[part]()
 
 
-def _count(run: dict[str, Any]) -> int:
-    return sum(_verdict(part.name, run).startswith("right") for part in PARTS)
-
-
 def _verdict(name: str, run: dict[str, Any]) -> str:
     told = [part for part in run["parts"] if part["name"] == name]
-    if not told or not told[-1]["results"]:
-        return told[-1]["ended"] if told else NOT_RUN
+    if not told:
+        return NOT_RUN
     part = told[-1]
-    count = len(part["results"])
+    right, false = len(those("right", part)), len(those("wrong", part))
     if is_right(part):
-        return f"right ({count} results, {part['seconds']:g} s)"
-    ended = "" if part["ended"] == "all" else f", {part['ended']}"
-    return f"{len(wrong(part))} of {count} results wrong{ended}"
+        return f"right ({right} results, {part['seconds']:g} s)" if right else "not asked"
+    return f"{right} results right, {false} wrong; ended: {part['ended']}"
 
 
 def _figures(run: dict[str, Any]) -> dict[tuple[str, str, str], Any]:

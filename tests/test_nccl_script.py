@@ -113,7 +113,10 @@ def a_run(script, **others):
     parts[1]["results"] = [
         {"name": "sum", "verdict": "wrong", "told": "3 instead of 4", "figures": {"ms": 5}}
     ]
-    return {"date": "2026-01-01", "commit": "c0", "rehearsal": False, "parts": parts, **others}
+    parts[2]["results"] = [
+        {"name": "launch", "verdict": "not asked", "told": "no ranks", "figures": {}}
+    ]
+    return {"date": "2026-01-01", "rehearsal": False, "parts": parts, **others}
 
 
 def test_the_page_says_what_ran_and_what_did_not(script, page, tmp_path):
@@ -123,8 +126,13 @@ def test_the_page_says_what_ran_and_what_did_not(script, page, tmp_path):
     header, body = page.table("")
     assert header[-1] == "torch 2.11.0"
     assert body[0][-1] == "right (1 results, 1 s)"
-    assert body[1][-1] == "1 of 1 results wrong"
-    assert page.table("amiss")[1] == [["2.11.0", "sums", "sum", "wrong", "3 instead of 4"]]
+    assert body[1][-1] == "0 results right, 1 wrong; ended: all"
+    assert body[2][-1] == "not asked"
+    assert body[3][-1] == "0 results right, 0 wrong; ended: all"
+    assert page.table("amiss")[1] == [
+        ["2.11.0", "sums", "sum", "wrong", "3 instead of 4"],
+        ["2.11.0", "verify", "launch", "not asked", "no ranks"],
+    ]
     assert page.table("figures")[1] == [["sums", "sum", "ms", "5"]]
     assert page.table("machines")[1][0][:2] == ["2.11.0+cu130", "1 x GPU"]
     assert page.summary(["2.11.0"]) == f"2.11.0: 1 of {len(script.PARTS)} parts"
@@ -134,3 +142,31 @@ def test_the_page_says_what_ran_and_what_did_not(script, page, tmp_path):
 def test_a_rehearsal_is_on_no_page(script, page, tmp_path):
     (tmp_path / "2.11.0.json").write_text(json.dumps(a_run(script, rehearsal=True)))
     assert page.table("figures")[1][0][0] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "most", "ranks"),
+    [
+        pytest.param(1, 4, [4, 4], id="they share it"),
+        pytest.param(1, 1, [4, 1, 1], id="they cannot share it"),
+        pytest.param(2, 2, [2, 2], id="they need not share it"),
+    ],
+)
+def test_ranks_share_one_gpu_where_nccl_takes_that(script, monkeypatch, gpus, most, ranks):
+    used = []
+
+    def run(runner, _):
+        used.append(runner.ranks)
+        return runner.ranks <= most
+
+    monkeypatch.setattr(script, "gpus", lambda: gpus)
+    monkeypatch.setattr(script.Runner, "run", run)
+    assert script.main(["verify"]) == 0
+    assert used == ranks
+
+
+def test_without_a_gpu_it_says_what_can_be_done(script, monkeypatch, capsys):
+    monkeypatch.setattr(script, "gpus", lambda: 0)
+    with pytest.raises(SystemExit):
+        script.main([])
+    assert "--rehearse runs every part on CPU" in capsys.readouterr().err

@@ -59,7 +59,11 @@ def two_sums() -> tuple[list[int], float, float]:
 
 def machine() -> dict[str, str]:
     """Return what the figures of a run belong to."""
-    facts = {"torch": str(torch.__version__), "python": platform.python_version()}
+    facts = {
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "meshcompat at": commit(),
+    }
     if DEVICE == "cpu":
         return {**facts, "GPUs": "none: a rehearsal on gloo"}
     names = [torch.cuda.get_device_name(index) for index in range(GPUS)]
@@ -72,6 +76,15 @@ def machine() -> dict[str, str]:
         "CUDA": str(torch.version.cuda),
         "NCCL": nccl,
     }
+
+
+def commit() -> str:
+    """Return the commit that is checked out; empty where git cannot say."""
+    git = shutil.which("git")
+    if not git:
+        return ""
+    command = [git, "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def driver() -> str:
