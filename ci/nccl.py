@@ -55,6 +55,7 @@ class Runner:
     """Runs part after part and keeps the file up to date."""
 
     def __init__(self, path: Path, within: float, *, is_rehearsal: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.end = time.monotonic() + within
         self.is_rehearsal = is_rehearsal

@@ -42,9 +42,9 @@ def run_of(script, tmp_path, monkeypatch):
         (package / "__main__.py").write_text((PARTS / "__main__.py").read_text())
         (package / "part.py").write_text(text)
         monkeypatch.setattr(script, "ROOT", tmp_path)
-        runner = script.Runner(tmp_path / "run.json", 100, is_rehearsal=False)
+        runner = script.Runner(tmp_path / "new" / "run.json", 100, is_rehearsal=False)
         is_right = runner.run(script.Part("part", limit, ""))
-        (told,) = json.loads((tmp_path / "run.json").read_text())["parts"]
+        (told,) = json.loads((tmp_path / "new" / "run.json").read_text())["parts"]
         return is_right, told
 
     return run

@@ -57,7 +57,7 @@ class GlooPool:
         grace: Seconds that the other ranks get when one has failed or died.
         backend: Backend of the default process group. With ``"nccl"``, also as part of
             ``"cpu:gloo,cuda:nccl"``, rank ``r`` uses GPU ``r``; where there are more ranks than
-            GPUs, they share them in turn, and NCCL takes each rank for a host of its own.
+            GPUs, they share them in turn, and NCCL is told that each rank is a host of its own.
         group_timeout: Time-out in seconds of the default process group and of groups that
             inherit it: how long a collective waits for a rank that does not come. None = half
             the time-out of the case, so that the collective's own error arrives in time.
