@@ -169,9 +169,9 @@ def test_plain_table_has_what_the_coloured_one_has(capsys, monkeypatch):
     roll = _roll()
     _unfinished(roll, 1, 2, end="exit code 1")
     report = _report(roll)
+    monkeypatch.setenv("COLUMNS", "100")
     screen.show(report, as_json=False)
     plain = capsys.readouterr().out
-    monkeypatch.setenv("COLUMNS", "100")
     rich_screen.show(report)
     coloured = capsys.readouterr().out
     texts = [report.title, report.subtitle, report.summary, *HEADINGS, *LEGEND]
