@@ -13,6 +13,9 @@ import meshcompat as mc
 from tests.support.nccl.setting import (
     DEVICE,
     GPUS,
+    NOT_ASKED,
+    RANKS,
+    Result,
     make_root,
     pairs,
     pool_of_ranks,
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 def run(tell: Tell) -> None:
     """Ask in which threads and on which devices groups are made."""
+    if RANKS < 2:
+        tell(Result("threads", NOT_ASKED, "a rank alone makes its groups without a thread"))
+        return
     with pool_of_ranks() as pool:
         for where in ("main thread", "another thread"):
             result = tried(f"groups asked for in {where}", right_device, pool, where)
