@@ -1,9 +1,9 @@
 """Ranks agree on what they are about to make, make it, and hear which of them did not get that far.
 
 Without it, ranks that ask for different groups hang or mix them up. A rank can also die or hang
-between the comparison and the groups. torch then names a key of its store, after the timeout, on
-the ranks that wait for it or for one that waits, or waits on for longer than that. So every rank
-puts down that it made its groups, or that it gave up; a rank that reports neither is missing.
+between the comparison and the groups. torch then reports a key of its store after the timeout, or
+waits even longer. So every rank writes that it made its groups, or that it gave up; a rank that
+reports neither is missing.
 """
 
 from __future__ import annotations

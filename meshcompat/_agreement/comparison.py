@@ -5,9 +5,9 @@ the world says that all agree; the others wait for that. So a rank does four sma
 world of any size. Only the first rank of a digest writes the words behind it.
 
 The first rank of a second digest knows that the ranks differ: it waits until all have come, reads
-the mark of each, and says who differs. A rank that waits in vain for a verdict adds more than all
-ranks together to the number of its digest, so that nobody brings that to the size of the world any
-more; then it reads the marks, and says who is missing. The first who decides is the only one.
+the mark of each, and says who differs. A rank that gets no verdict in time adds more than all ranks
+together would to the number of its digest, so that the ranks can no longer agree by number. Then it
+reads the marks, and says who is missing. Only the first decision counts.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Comparison:
         return Difference(missing[0], tuple(missing), asked, 0, self._limit).text()
 
     def _without_who_decides(self) -> str:
-        """Say that the rank is missing which was to decide."""
+        """Say that the rank that was to decide is missing."""
         who = self._key("decides")
         if not self._talk.has(who, GRACE):
             raise StoreError(self._talk.store, "wait", TimeoutError("no rank gave a verdict"))

@@ -27,7 +27,7 @@ LOOK = 0.2
 
 
 class NoAnswerError(RuntimeError):
-    """A call took longer than it might."""
+    """A call took longer than was allowed."""
 
 
 class _Call(NamedTuple):

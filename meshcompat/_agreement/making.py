@@ -31,7 +31,7 @@ class Make(Protocol):
 
 
 def at_once(make: Callable[[Partition], T], partition: Partition, timeout: timedelta) -> T:  # noqa: ARG001  (a `Make`)
-    """Return what *make* makes of *partition*, where ranks did not compare: torch's ways are all there is."""
+    """Return what *make* makes of *partition*, with torch's own timeouts: ranks did not compare."""
     return make(partition)
 
 
@@ -40,7 +40,7 @@ def in_time(
 ) -> T:
     """Return what *make* makes of *partition*; give up soon after the timeout, also where torch waits on.
 
-    That is where no group is finished for so long; none is begun after it.
+    The time is over when no group was finished for that long. No group is begun after it.
 
     Raises:
         RuntimeError: The time is over, or torch failed.

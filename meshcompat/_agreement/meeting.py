@@ -36,9 +36,9 @@ T = TypeVar("T")
 
 
 class Meeting:
-    """The others, as one rank meets them once.
+    """One comparison and its outcome, as one rank sees them.
 
-    Every question to the store is asked by the helper, which can be left alone with it.
+    The helper asks the store, so that this rank can stop waiting for an answer.
     """
 
     def __init__(self, helper: Helper, store: Store) -> None:
@@ -82,7 +82,7 @@ class Meeting:
     def failed(self, error: RuntimeError) -> RuntimeError:
         """Return the error of a rank that could not make its groups.
 
-        That is ours, where ranks are missing; an error that all ranks have is torch's own.
+        It is our error where ranks are missing, and torch's own where none is.
         """
         missing = self._ask(self._silent, f"groups are half made: {str(error).strip()!r}")
         if not missing:
@@ -99,7 +99,7 @@ class Meeting:
         self._world.marks.put(self._talk, self._rank, Mark(self._number, state))
 
     def _silent(self) -> tuple[int, ...]:
-        """Return the ranks of which nothing is heard in time.
+        """Return the ranks that report nothing in time.
 
         The first rank that gives up asks about all, so that not every rank asks about every rank.
         The others take its answer, and ask again only about those in it.

@@ -1,8 +1,8 @@
 """What is asked of a store: only what every store has, and each failure says which operation it was.
 
-Of the operations that a store can have, `set`, `get`, `add` and `wait` are in all of them, those
-written in Python too. `compare_set` is not, and up to torch 2.3 it wakes nobody who waits; `check`
-is not in torch 2.2; `multi_get` is in few. Deleting is asked for and done without.
+Every store has `set`, `get`, `add` and `wait`, also one that is written in Python. Not every store
+has `compare_set`, and up to torch 2.3 it wakes no rank that waits. torch 2.2 has no `check`, and
+few stores have `multi_get`. Keys are deleted only where a store can do it.
 """
 
 from __future__ import annotations
