@@ -133,8 +133,7 @@ def test_look_ups_are_told_by_release_and_world(performance, tables, stored):
         ["2.10.0", "64"],
         ["2.10.0", "16,384"],
     ]
-    ours = ["0.200 µs"] * 4
-    assert body[1][2:] == ["32.8 ms", *ours, "0.400 µs", "0.050 µs", "164,000 times"]
+    assert body[1][2:] == ["32.8 ms", "0.200 µs to 0.400 µs", "164,000 times"]
     assert len(header) == len(body[1])
 
 
