@@ -19,6 +19,7 @@ from tests.support.nccl.setting import (
     RANKS,
     Result,
     WrongError,
+    either,
     make_root,
     pairs,
     pool_of_ranks,
@@ -134,5 +135,6 @@ def go_on(folder: str, port: int, culprit: int, _: str) -> None:
     if rank == culprit:
         die()
     call_and_write(Path(folder, "calls", str(rank)), lambda: make_mesh(("next", "one")))
-    if culprit in mc.get_ranks(mesh, "tp"):
-        call_and_write(Path(folder, SUM, str(rank)), lambda: sum_over(mesh.get_group("tp")))
+    dim = either("tp", "dp")
+    if culprit in mc.get_ranks(mesh, dim):
+        call_and_write(Path(folder, SUM, str(rank)), lambda: sum_over(mesh.get_group(dim)))

@@ -103,6 +103,11 @@ def pairs() -> tuple[int, int]:
     return RANKS // inner, inner
 
 
+def either(inner: str, outer: str) -> str:
+    """Return the name of the inner dim of `pairs`, or of the outer one where the inner is of size 1."""
+    return inner if pairs()[1] > 1 else outer
+
+
 def sum_over(group: Any) -> int:
     """Return the number of ranks that add a one in a group."""
     total = torch.ones(1, device=DEVICE)

@@ -18,6 +18,7 @@ from tests.support.nccl.setting import (
     WRONG,
     Result,
     WrongError,
+    either,
     make_root,
     pairs,
     pool_of_ranks,
@@ -67,11 +68,11 @@ def groups_of(root: Any) -> dict[str, Any]:
     """Return the groups that are tried, by name; without a root only the names count."""
     outer, inner = pairs()
     makers = {
-        "a mesh dim": lambda: root.get_group("dp"),
+        "a mesh dim": lambda: root.get_group(either("tp", "dp")),
         "a flattened dim": lambda: mc.flatten(root, ("dp", "tp"), "all").get_group(),
         "a dim of an unflattened mesh": lambda: mc.unflatten(
             mc.get_flat_mesh(root, "all"), 0, (inner, outer), ("outer", "inner")
-        ).get_group("inner"),
+        ).get_group(either("outer", "inner")),
     }
     return {name: make() if root is not None else None for name, make in makers.items()}
 
