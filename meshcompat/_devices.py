@@ -46,7 +46,7 @@ def make_world(device_type: str) -> None:
 
 
 def select_device(device_type: str) -> None:
-    """Choose this process's device where nobody has, as torch's own meshes do.
+    """Choose this process's device unless it was chosen, as torch's own meshes do.
 
     A process that sees one device of its machine takes that one, whatever its local rank.
     """

@@ -261,7 +261,7 @@ def get_fsdp_dp_mesh(
 
 
 def part_of(view: View, names: tuple[str, ...]) -> View:
-    """Return what would be known of the submesh of these names, where nobody needs the mesh.
+    """Return the view of the submesh of these names, without making the mesh.
 
     Raises:
         MeshDimError: A name is unknown.
@@ -271,7 +271,7 @@ def part_of(view: View, names: tuple[str, ...]) -> View:
 
 
 def part_over(view: View, dims: tuple[Dim, ...]) -> View:
-    """Return what would be known of the submesh of these dims, see `part_of`."""
+    """Return the view of the submesh of these dims; see `part_of`."""
     _refuse_overlap(view, dims)
     if view.elsewhere is None:
         return View(view.root, dims, view.anchor)

@@ -1,8 +1,8 @@
-"""What a framework with a ``mesh_utils`` keeps of its flattened meshes by itself, for the drop-in.
+"""Flattened meshes that a framework with a ``mesh_utils`` keeps by itself, for the drop-in.
 
 Such a framework writes them into an attribute of the root mesh object, and its other files read
-them there: up to 2.9 torch has none of that name, and of meshes over explicit ranks torch knows
-no flattened dims on any release.
+them there. Up to 2.9 torch has no such attribute, and on no release does torch know flattened dims
+of a mesh over explicit ranks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What `torch.compile` does with our functions in the code that it traces.
 
-Traced themselves, they would end the graph at torch's own tables, or at what a mesh keeps of ours.
+If dynamo traced them, the graph would break at torch's own tables, or at what we keep on a mesh.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 class _Kept:
-    """Meshes and groups that compiled code asked for, as attributes: there dynamo can guard them.
+    """Meshes and groups that compiled code asked for, kept as attributes, which dynamo can guard.
 
     They live as long as their world: the graph that asked for one may run at any time.
     """

@@ -1,10 +1,10 @@
 """Process groups that this rank is not in: counted, not asked for.
 
 torch names a group by a counter that every rank advances at every `new_group`, member or not. The
-call of a rank outside does nothing else that lasts, but for the ranks of the last such group, which
-torch writes down. So a rank advances the counter for the groups that it is not in, and calls torch
-for its own and for the last of the others: names, order and mixing with torch's own calls stay as
-they would be, and the time does not grow with the world.
+call of a rank outside has one other lasting effect: torch writes down the ranks of the last such
+group. So a rank advances the counter for the groups that it is not in, and calls torch for its own
+and for the last of the others: names, order and mixing with torch's own calls stay as they would
+be, and the time does not grow with the world.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TORCH = str(Path(torch.__file__).parent)
 def can_count(backend: str | None) -> bool:
     """Return whether the calls of ranks outside groups of *backend* may be left out; alike on all ranks.
 
-    They may not where such a call does something: where it waits for the others
+    They may not be left out where such a call does something: where it waits for the others
     (``TORCH_DIST_INIT_BARRIER=1``) or splits a communicator (a bound device); where the default
     group makes its groups itself (2.15), or torchcomms does; where somebody put a function of their
     own in the place of `new_group`; and with a backend that is not torch's own.

@@ -164,14 +164,14 @@ def _unwrapped(backend: Any) -> Any:
 
 
 def groups_made() -> int:
-    """Return how many process groups this rank counts, its own or not; torch names them by it."""
+    """Return torch's count of all process groups, this rank's or not, which names the next one."""
     # torch: distributed_c10d._world.group_count, since before 2.2 - pytorch#88330
     count: int = distributed_c10d._world.group_count
     return count
 
 
 def is_living(group: ProcessGroup) -> bool:
-    """Return whether torch still knows the group: nobody destroyed it."""
+    """Return whether torch still knows the group; it forgets one that was destroyed."""
     # torch: distributed_c10d._world.pg_map, since before 2.2 - pytorch#88330
     return group in distributed_c10d._world.pg_map
 

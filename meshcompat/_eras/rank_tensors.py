@@ -1,7 +1,7 @@
-"""The only tensors that meshcompat makes or reads: ranks, apart from all that surrounds the caller.
+"""The only tensors that meshcompat makes or reads: ranks, whatever modes the caller is in.
 
 Everything else about a mesh is arithmetic on integers. torch's own constructors of meshes and
-groups use tensors too, so that they are called in here as well, or inside `plain_torch`.
+groups use tensors too, so they are called here as well, or inside `plain_torch`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def find_flattened(root: Root) -> None:
 def part_kept_apart(mesh: DeviceMesh, root: Root) -> Dim | None:
     """Return what a 1-D *mesh* that torch does not link to *root* is there; None where nothing.
 
-    Its group serves no other dim: which rank has asked about the mesh is not known to the others.
+    Its group serves no other dim, because the other ranks do not know that this rank has asked
+    about the mesh.
     """
     if mesh.ndim != 1:
         return None

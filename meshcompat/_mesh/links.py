@@ -34,10 +34,10 @@ class Links(Protocol):
         """Tell torch, in this thread, where *mesh* belongs."""
 
     def see(self, root: Root) -> None:
-        """Tell torch, in a thread that may be new to it, of *root*."""
+        """Tell torch of *root*, in a thread that may not know it."""
 
     def forget(self, root: Root) -> None:
-        """Let torch's tables, in this thread, go of all meshes of *root*."""
+        """Take all meshes of *root* out of torch's tables of this thread."""
 
     def anchor_of(self, view: View, dims: tuple[Dim, ...]) -> DeviceMesh | None:
         """Return the mesh that torch can take for the root of *dims*, which are picked from *view*.

@@ -334,7 +334,7 @@ class View:
 
 
 def detached_message() -> str:
-    """Word what a mesh without process groups is asked in vain."""
+    """Word the refusal of what a mesh without process groups cannot do."""
     return (
         "this mesh is detached: it was read where no root mesh like its own was, and has ranks, "
         "names, sizes and a coordinate, but no process groups; make its root with "
@@ -380,7 +380,7 @@ def live_roots() -> list[Root]:
 
 
 def recall_told(mesh: object, key: Hashable) -> Any:
-    """Return what was told of *mesh* under *key*, None where nothing was or in another world."""
+    """Return the answer kept for *mesh* under *key*; None without one, and in another world."""
     try:
         view: View = view_on(mesh)
         answer = view.told[key]

@@ -52,7 +52,7 @@ class _NoGroups(list[object]):
 
 
 def destroyed_message() -> str:
-    """Word what a mesh is told whose root was given up."""
+    """Word the error of a mesh whose root was destroyed."""
     return (
         "the process groups of this mesh were given up by meshcompat.destroy_mesh; make the mesh "
         "again with meshcompat.init_device_mesh"
@@ -60,7 +60,7 @@ def destroyed_message() -> str:
 
 
 def outside_message() -> str:
-    """Word what a rank outside a mesh is told."""
+    """Word the error of a rank outside a mesh."""
     return (
         f"rank {dist.get_rank()} is not in this mesh, so it has no process group and no local "
         f"rank there; ask meshcompat.is_member(mesh) first"

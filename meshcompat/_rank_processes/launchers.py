@@ -1,7 +1,7 @@
 """Which launcher started this process, brought into torchrun's variables. Imports no torch.
 
 Where a launcher started many processes and does not say enough for them to find each other, this
-raises: ranks that each test a world of their own would call a cluster right that nobody tried.
+raises: ranks that each test a world of their own would pass without trying the cluster.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a pickle of a mesh names, and how `torch.load` comes to allow it. No torch is imported here.
 
-The room is that of meshes that travel: as plain data, in pickles, and to where no root mesh like
-theirs is.
+Here belong meshes that travel: as plain data, in pickles, and to processes that have no root mesh
+like theirs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _allow(serialization: ModuleType) -> None:
 
 
 class _WhenTorchComes:
-    """Waits for torch's module that reads files, so that nobody who has no torch yet waits for it."""
+    """Waits until torch's module that reads files is imported, so that we need not import it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

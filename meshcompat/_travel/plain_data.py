@@ -53,9 +53,9 @@ def mesh_to_dict(mesh: DeviceMesh) -> dict[str, Any]:
 def mesh_from_dict(data: object, *, detached: bool = False) -> DeviceMesh:
     """Return the mesh that `mesh_to_dict` wrote, in this world or in another one.
 
-    The root must be there: one of the same device type, shape, names and ranks. Of several that
-    are alike it is the one that as many were made before by `init_device_mesh` as where the mesh
-    was written. So must its mesh dims: flatten and unflatten first.
+    The root must be there: one of the same device type, shape, names and ranks. Roots that are
+    alike are numbered in the order in which `init_device_mesh` made them, and the number decides.
+    The mesh dims must be there too: flatten and unflatten first.
 
     Args:
         data: What `mesh_to_dict` returned, also after JSON.

@@ -78,7 +78,7 @@ def lookup(name: str) -> Name | None:
 
 
 def members(name: str) -> list[Name]:
-    """Return the members of classes that are called so, whatever the class."""
+    """Return the members of this name, of whatever class."""
     found = [_known(path) for path in _data()["names"] if path.rpartition(".")[2] == name]
     return [member for member in found if short_of(member.name).count(".") == 1]
 

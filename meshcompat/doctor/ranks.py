@@ -143,7 +143,7 @@ def tell_rank_0(store: Store, rank: int, own: Mapping[str, str], timeout: float)
 
 
 def hear_all(store: Store, world_size: int, own: Mapping[str, str], timeout: float) -> Ranks:
-    """Return what the ranks told that came in time."""
+    """Return what the ranks that came in time told."""
     _come(store, 0, own)
     _wait(lambda: store.add("here", 0) == world_size, timeout)
     here = [rank for rank in range(world_size) if store.add(f"here/{rank}", 0)]
@@ -207,7 +207,7 @@ def document(ranks: Ranks) -> dict[str, Any]:
 
 
 def problems(ranks: Ranks) -> Sequence[str]:
-    """Return what a job's meshes need of the ranks, and is not there."""
+    """Return what a job's meshes need from the ranks and do not find."""
     from meshcompat._rank_processes.words import ranks_named  # noqa: PLC0415
 
     if ranks.error is not None:

@@ -1,4 +1,4 @@
-"""The faults of this torch, tried in a process of their own: what crashes there ends nothing else.
+"""The faults of this torch, tried in a process of their own: a crash there ends nothing else.
 
 ``python -m meshcompat.doctor.trial`` writes lines of JSON: all questions first, then each verdict.
 """

@@ -27,7 +27,7 @@ def assert_mesh(
 ) -> None:
     """Assert that *mesh* is what it should be on this rank.
 
-    What is not given is not looked at. All that differs is told in one error.
+    Only what is given is compared. One error lists everything that differs.
 
     Args:
         mesh: Any mesh.

@@ -1,4 +1,4 @@
-"""What is not wrong and not as it should be: ranks that are slow or late, releases that differ."""
+"""Warnings, which are no failures: ranks that are slow or late, releases that differ."""
 
 from __future__ import annotations
 

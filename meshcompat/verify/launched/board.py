@@ -1,6 +1,6 @@
 """What ranks tell each other through a store when a launcher started them.
 
-All of it is counters, read by adding nothing: that never waits for a rank that does not come.
+It is all counters. They are read by adding 0, which never waits for a rank that does not come.
 """
 
 from __future__ import annotations

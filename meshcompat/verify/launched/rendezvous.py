@@ -54,7 +54,7 @@ def connect(place: Place, timeout: float) -> Store:
 
 
 def check_place(place: Place, store: Store) -> None:
-    """Have a rank find out that its place is not what the others were told.
+    """Refuse a place of this rank that does not fit what the others were told.
 
     Raises:
         RendezvousError: The ranks were told of different world sizes, or two are the same rank.

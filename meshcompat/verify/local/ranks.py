@@ -1,4 +1,4 @@
-"""Ranks of our own on this machine, as the process sees them that starts and watches them.
+"""Ranks of our own on this machine, as seen by the process that starts and watches them.
 
 torch is imported once, by the process that the ranks are forked from, and never here.
 """

@@ -1,4 +1,4 @@
-"""What the process of one rank is given by the one that started it, and how often it is heard of."""
+"""What one rank's process is given by the one that started it, and how often it must report."""
 
 from __future__ import annotations
 
