@@ -128,6 +128,11 @@ class TestEveryCallIsMade:
         assert calls.count == len(groups) == self.IN_ALL
 
     @pytest.mark.usefixtures("world")
+    def test_where_something_that_is_no_function_stands_for_new_group(self, monkeypatch):
+        monkeypatch.setattr(dist, "new_group", functools.partial(dist.new_group))
+        assert not counting.can_count(None)
+
+    @pytest.mark.usefixtures("world")
     def test_of_a_default_group_that_makes_its_groups_itself(self, monkeypatch):
         monkeypatch.setattr(dist.ProcessGroup, "new_group", print, raising=False)
         assert not counting.can_count(None)

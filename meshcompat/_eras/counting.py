@@ -40,9 +40,15 @@ def can_count(backend: str | None) -> bool:
         and not c10d._is_barrier_after_init()
         and not callable(getattr(world, "new_group", None))
         and not uses_torchcomms()
-        and dist.new_group.__code__.co_filename.startswith(_TORCH)
+        and _is_torchs_own(dist.new_group)
         and _backends(backend) <= QUIET
     )
+
+
+def _is_torchs_own(function: Any) -> bool:
+    """Return whether a function was written in torch, and nobody put one of their own around it."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename.startswith(_TORCH)
 
 
 def count(groups: int) -> None:
