@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         examples=[
             "meshcompat audit",
             'meshcompat audit src --torch ">=2.6"',
+            "meshcompat audit src --diff",
             "meshcompat audit --format sarif --output mesh.sarif",
             "meshcompat audit --explain MC101",
         ],
@@ -84,6 +85,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write what is found as known, and exit 0",
     )
     how.add_argument("--exit-zero", action="store_true", help="exit 0 whatever is found")
+    rewrite = parser.add_argument_group("rewriting")
+    rewrite.add_argument(
+        "--fix",
+        action="store_true",
+        help="rewrite what keeps its meaning; the text says what stays and why",
+    )
+    rewrite.add_argument(
+        "--fix-published",
+        action="store_true",
+        help="as --fix, and keep flattened names in torch's registry, where other code slices by them",
+    )
+    rewrite.add_argument(
+        "--diff", action="store_true", help="only show what --fix or --fix-published would change"
+    )
     about = parser.add_argument_group("about the rules")
     about.add_argument("--rules", action="store_true", help="list the rules and exit")
     about.add_argument("--explain", metavar="CODE", help="explain one rule and exit")

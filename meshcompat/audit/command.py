@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat.api import table
-from meshcompat.audit import baseline, explain, rules, settings
+from meshcompat.audit import baseline, explain, fix, rules, settings
 from meshcompat.audit.formats import FORMATS
 from meshcompat.audit.formats.request import Request
 from meshcompat.audit.releases import newer, within
@@ -48,21 +48,56 @@ def _run(arguments: argparse.Namespace) -> int:
             raise settings.SettingsError(f"{path}: no such file or folder")
     chosen = settings.read(arguments, paths[0])
     notes = _notes(chosen)
-    parts = [audit(path, chosen) for path in paths]
+    publish = arguments.fix_published
+    is_fixing = (arguments.fix or publish) and not arguments.diff
+    _refuse_together(arguments, paths, is_fixing=is_fixing)
+    parts = _audited(paths, chosen, known=arguments.write_baseline is None)
     if arguments.write_baseline is not None:
         return _write_baseline(arguments.write_baseline, parts)
-    if chosen.baseline is not None:
-        known = baseline.read(chosen.baseline)
-        parts = [
-            with_findings(part, baseline.unknown(part.findings, known, part.line_of))
-            for part in parts
-        ]
+    if is_fixing:
+        notes = [*_rewrite(parts, publish=publish), *notes]
+        parts = _audited(paths, chosen)
+    plans = [fix.plan(part, publish=publish) for part in parts]
+    parts = [planned.part for planned in plans]
+    if arguments.diff:
+        _write_bytes(arguments.output, b"".join(map(fix.diff, plans)))
+        return 1 if any(planned.contents for planned in plans) and not arguments.exit_zero else 0
     if arguments.format != "text":
         sys.stderr.write("".join(f"{note}\n" for note in notes))
-    request = Request(parts, chosen, _has_colour(arguments), notes)
+    request = Request(parts, chosen, _has_colour(arguments), is_fixing, notes)
     _write(arguments.output, FORMATS[arguments.format](request))
     found = any(part.findings for part in parts)
     return 1 if found and not arguments.exit_zero else 0
+
+
+def _audited(paths: list[Path], chosen: settings.Settings, *, known: bool = True) -> list[Part]:
+    """Return what is found in each path, without what the baseline knows."""
+    parts = [audit(path, chosen) for path in paths]
+    if chosen.baseline is None or not known:
+        return parts
+    listed = baseline.read(chosen.baseline)
+    return [
+        with_findings(part, baseline.unknown(part.findings, listed, part.line_of)) for part in parts
+    ]
+
+
+def _refuse_together(arguments: argparse.Namespace, paths: list[Path], *, is_fixing: bool) -> None:
+    """Refuse options that contradict each other, and archives that are to be rewritten."""
+    if arguments.diff and arguments.fix:
+        raise settings.SettingsError("--fix writes and --diff only shows: give one of them")
+    if is_fixing and arguments.write_baseline is not None:
+        raise settings.SettingsError("--write-baseline does not go with --fix: run them one by one")
+    for path in paths:
+        if is_fixing and not path.is_dir() and path.suffix != ".py":
+            raise settings.SettingsError(f"{path}: no folder or .py file, which --fix rewrites")
+
+
+def _rewrite(parts: list[Part], *, publish: bool) -> list[str]:
+    """Rewrite what can be rewritten, and return what there is to say of it."""
+    done = [fix.carry_out(part, publish=publish) for part in parts]
+    places, count = sum(one.places for one in done), sum(one.files for one in done)
+    said = f"rewrote {places} place{'' if places == 1 else 's'} in {count} file{'' if count == 1 else 's'}"
+    return [*(line for one in done for line in one.problems), said]
 
 
 def _notes(chosen: settings.Settings) -> list[str]:
@@ -106,13 +141,18 @@ def _has_colour(arguments: argparse.Namespace) -> bool:
 
 
 def _write(path: Path | None, text: str) -> None:
+    _write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _write_bytes(path: Path | None, content: bytes) -> None:
     if path is None:
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace")) if hasattr(
-            sys.stdout, "buffer"
-        ) else sys.stdout.write(text)
+        if hasattr(sys.stdout, "buffer"):
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content.decode("utf-8", "replace"))
         sys.stdout.flush()
         return
     try:
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        path.write_bytes(content)
     except OSError as error:
         raise settings.SettingsError(f"{path}: cannot be written: {error.strerror}") from None

@@ -29,6 +29,8 @@ class Finding:
     replacement: str = ""
     link: str = ""
     fixable: bool = False
+    left: str = ""
+    """Why it is not rewritten."""
     in_test: bool = False
     in_raise: bool = False
     site: Site | None = None

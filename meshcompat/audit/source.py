@@ -143,20 +143,33 @@ def decode(content: bytes) -> str:
     """
     if b"\0" in content:
         raise UnreadableError("MC001", "binary: it has null bytes")
+    return content.decode(encoding_of(content))
+
+
+def encoding_of(content: bytes) -> str:
+    """Return the encoding by which a source file is read: UTF-8, else what it declares.
+
+    Raises:
+        UnreadableError: Neither fits.
+    """
     try:
-        return content.decode("utf-8-sig")
+        content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         declared = re.search(
             rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", content[:400], re.MULTILINE
         )
         if declared is not None:
             try:
-                return content.decode(declared[1].decode("ascii"))
+                encoding = declared[1].decode("ascii")
+                content.decode(encoding)
             except (LookupError, UnicodeDecodeError, ValueError):
                 pass
+            else:
+                return encoding
         raise UnreadableError(
             "MC001", f"not UTF-8: byte {error.start + 1} is {content[error.start]:#04x}"
         ) from None
+    return "utf-8-sig"
 
 
 def parse(text: str) -> ast.Module:

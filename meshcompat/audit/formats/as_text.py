@@ -34,12 +34,16 @@ def render(request: Request) -> str:
     for part in request.parts:
         for finding in part.findings:
             lines += _finding(finding, part, paint)
+            if request.is_fixing and finding.left:
+                lines.append(f"    {paint('not rewritten:', _DIM)} {finding.left}")
     lines += [""] if lines else []
     for part in request.parts:
         lines += _verdicts(part, paint)
     total = sum(len(part.findings) for part in request.parts)
     files = sum(part.survey.files for part in request.parts)
-    lines.append(f"{_count(total, 'finding')} in {_count(files, 'file')}")
+    fixable = sum(finding.fixable for part in request.parts for finding in part.findings)
+    rewrites = f"; --fix rewrites {fixable}" if fixable else ""
+    lines.append(f"{_count(total, 'finding')} in {_count(files, 'file')}{rewrites}")
     lines += request.notes
     return "\n".join(lines) + "\n"
 

@@ -19,5 +19,7 @@ class Request:
     parts: Sequence[Part]
     settings: Settings
     colour: bool = False
+    is_fixing: bool = False
+    """Whether it is to be said why findings were not rewritten."""
     notes: Sequence[str] = ()
     """What else is to be said, such as that a release is newer than the table."""

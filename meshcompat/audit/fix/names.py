@@ -1,0 +1,103 @@
+"""Where the name of a flattened mesh stands in a project, and whether each place may look it up."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from meshcompat.audit import files
+from meshcompat.audit.fix.calls import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from meshcompat.audit.fix.page import Page
+    from meshcompat.audit.report import Part
+    from meshcompat.audit.survey import Survey
+
+_PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_MESH = re.compile(r"(.*_)?mesh(_?\d+d?)?", re.IGNORECASE)
+_BY_NAME = {"get_group", "get_local_rank"}
+
+
+def look_ups(page: Page, name: str) -> Iterator[ast.Constant]:
+    """Yield the strings of a file that are a name."""
+    for node in ast.walk(page.source.tree):
+        if isinstance(node, ast.Constant) and node.value == name:
+            yield node
+
+
+def call_by_name(node: ast.Constant, page: Page, meshes: Collection[str]) -> ast.Call | None:
+    """Return the call ``mesh.get_group("n")`` that a name is an argument of, or None."""
+    around = page.parents.get(node)
+    around = page.parents.get(around) if isinstance(around, ast.keyword) else around
+    if (
+        isinstance(around, ast.Call)
+        and isinstance(around.func, ast.Attribute)
+        and around.func.attr in _BY_NAME & METHODS.keys()
+    ):
+        receiver = around.func.value
+        last = receiver.attr if isinstance(receiver, ast.Attribute) else ""
+        last = receiver.id if isinstance(receiver, ast.Name) else last
+        is_mesh = _MESH.fullmatch(last) is not None or ast.unparse(receiver) in meshes
+        return around if is_mesh else None
+    return None
+
+
+def is_idle(node: ast.Constant, page: Page) -> bool:
+    """Whether a name stands where nothing looks it up: a text of its own, names of native dims, our functions."""
+    around = page.parents.get(node)
+    if isinstance(around, ast.Expr):
+        return True
+    for one in page.around(node):
+        if isinstance(one, ast.keyword) and one.arg == "mesh_dim_names":
+            return True
+        if isinstance(one, ast.Call) and "meshcompat." in ast.unparse(one.func):
+            return True
+        if isinstance(one, (ast.Subscript, ast.stmt)):
+            return False
+    return False
+
+
+def elsewhere(name: str, part: Part, seen: Survey) -> str:
+    """Return a file beside those that were parsed in which a name stands as a string, or nothing."""
+    quoted = (f'"{name}"'.encode(), f"'{name}'".encode())
+    for project in seen.projects:
+        for one in project.files.values():
+            if one.path not in seen.sources and any(text in one.content for text in quoted):
+                return one.path
+    inside = part.given.resolve()
+    for one in _beside(inside):
+        if one.real is None or not any(text in one.content for text in quoted):
+            continue
+        real = one.real.resolve()
+        if real != inside and inside not in real.parents:
+            return one.path
+    return ""
+
+
+def _beside(given: Path) -> Iterator[files.Found]:
+    """Yield the files of the project, or else of the package, that a path is only a part of."""
+    root = _root(given)
+    if root is not None:
+        yield from files.find(root, ())
+    elif given.is_file():  # a script: those beside it that may import it
+        for path in sorted(given.parent.glob("*.py")):
+            for one in files.find(path, ()):
+                if re.search(rb"\b" + re.escape(given.stem.encode()) + rb"\b", one.content):
+                    yield one
+
+
+def _root(place: Path) -> Path | None:
+    """Return the folder of the project or package around a path that is only a part of it, or None."""
+    if any((place / name).exists() for name in _PROJECT):
+        return None
+    for folder in place.parents:
+        if any((folder / name).exists() for name in _PROJECT):
+            return folder
+    top = place
+    while (top.parent / "__init__.py").exists():
+        top = top.parent
+    return top if top != place else None
