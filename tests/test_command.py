@@ -159,7 +159,9 @@ def test_ctrl_c_exits_with_130(broken, capsys):
 
 def test_a_signal_exits_with_130():
     code = (
-        "import importlib, os, sys, time\nfrom meshcompat import __main__\n"
+        "import importlib, os, signal, sys, time\nfrom meshcompat import __main__\n"
+        # A job in the background starts with the signal ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "cli = importlib.import_module('meshcompat.api.cli')\n"
         "cli.run = lambda parser, arguments: (print('up', flush=True), time.sleep(60))\n"
         "sys.exit(__main__.main(['api', 'x']))"

@@ -230,10 +230,11 @@ class TestRelease:
         monkeypatch.setattr(importlib.metadata, "version", missing)
         assert _release.own_version() == "0+unknown"
 
-    def test_of_a_torch_that_is_not_there_refuses_nothing_until_torch_is_needed(self):
+    def test_of_a_torch_that_is_not_there_refuses_nothing_until_torch_is_needed(self, tmp_path):
+        (tmp_path / "meshcompat").symlink_to(PACKAGE)  # where it is installed, torch lies beside it
         code = (
             "import sys\n"
-            f"sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+            f"sys.path.insert(0, {str(tmp_path)!r})\n"
             "import meshcompat\n"
             "meshcompat.MeshLayout\n"
             "meshcompat.flatten"

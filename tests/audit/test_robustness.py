@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import meshcompat
 from meshcompat.audit.files import Found, find
 from meshcompat.audit.rules import judge
 from meshcompat.audit.survey import survey
@@ -116,10 +117,7 @@ def test_any_words_of_python_are_read_or_told_of(words):
 
 def test_its_own_sources_with_pieces_exchanged_are_read():
     chance = random.Random(0)  # noqa: S311  (pieces of code, no secret)
-    texts = [
-        path.read_text()
-        for path in sorted((Path(__file__).parents[2] / "meshcompat").rglob("*.py"))
-    ]
+    texts = [path.read_text() for path in sorted(Path(meshcompat.__file__).parent.rglob("*.py"))]
     for _ in range(40):
         lines = [line for text in chance.sample(texts, 2) for line in text.splitlines()]
         at, length = chance.randrange(len(lines)), chance.randrange(60)
