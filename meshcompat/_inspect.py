@@ -22,7 +22,8 @@ from meshcompat._mesh.memory import names_of, recall_told
 from meshcompat._mesh.objects import outside_message
 from meshcompat._mesh.recalling import key_of, tell
 from meshcompat._plain_arguments import as_names
-from meshcompat._reshape import flatten, in_root_order
+from meshcompat._reshape import flatten
+from meshcompat._reshape_refusals import in_root_order
 from meshcompat._select import part_over
 
 if TYPE_CHECKING:

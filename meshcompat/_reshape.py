@@ -13,14 +13,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options
 from meshcompat._eras.compiled import object_when_compiled
-from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
-from meshcompat._fitting import split_axes
+from meshcompat._errors import MeshLayoutError, NotInMeshError
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock, refuse_detached
 from meshcompat._mesh.objects import flat_mesh, mesh_of
-from meshcompat._mesh.order import keeps_order
 from meshcompat._mesh.recalling import recalled
 from meshcompat._plain_arguments import (
     as_name,
@@ -29,8 +27,8 @@ from meshcompat._plain_arguments import (
     as_sizes,
     as_timeout,
     in_order,
-    is_int,
 )
+from meshcompat._reshape_refusals import dim_index, refuse_flatten, split_dim
 from meshcompat._select import get_submesh, part_of
 
 if TYPE_CHECKING:
@@ -226,7 +224,7 @@ def unflatten(
         [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
     """
     view = view_of(mesh)
-    index = _dim_index(view, mesh_dim)
+    index = dim_index(view, mesh_dim)
     sizes = as_sizes(mesh_sizes, "mesh_sizes")
     names = as_new_names(mesh_dim_names, len(sizes))
     parts = split_dim(view, index, sizes)
@@ -322,31 +320,6 @@ def unflatten_view(
         return mesh_of(view, view.dims[:index] + dims + view.dims[index + 1 :])
 
 
-def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: bool) -> None:
-    """Refuse to flatten *view* under *name* where `flatten` must not; make nothing.
-
-    *made_with* is checked against a flattened mesh that is there only where *is_asked*.
-
-    Raises:
-        MeshLayoutError: See `flatten`.
-    """
-    if view.names == (name,):
-        _refuse_other_options(view.dims[0], made_with, is_asked=is_asked)
-        return
-    _refuse_taken_name(view, name)
-    axes = _layout.join(view.layouts)
-    known = find_flat(view.root, name)
-    if known is not None:
-        _refuse_other_dims(known[0], axes)
-        _refuse_other_options(known[0], made_with, is_asked=is_asked)
-    elif not keeps_order(view.root, axes):
-        raise MeshLayoutError(
-            f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
-            f"group would sort them, so mesh and group would disagree; select the dims in the "
-            f"order {tuple(dim.name for dim in in_root_order(view.dims))} first"
-        )
-
-
 def _flat_name(view: View, name: object) -> str:
     if name is not None:
         return as_name(name)
@@ -356,63 +329,3 @@ def _flat_name(view: View, name: object) -> str:
             "mesh_dim_name, or mesh_dim_names to meshcompat.init_device_mesh"
         )
     return "_".join(view.names)
-
-
-def _refuse_taken_name(view: View, name: str) -> None:
-    taken = {*view.names, *(dim.name for dim in view.root.dims)}
-    if name in taken:
-        raise MeshLayoutError(
-            f"mesh_dim_name {name!r} is the name of a mesh dim already; the mesh has "
-            f"{view.names} and its root {tuple(dim.name for dim in view.root.dims)}; choose "
-            f"another name"
-        )
-
-
-def _refuse_other_dims(known: Dim, axes: Axes) -> None:
-    if known.axes != axes:
-        raise MeshLayoutError(
-            f"mesh_dim_name {known.name!r} is taken by a flattened mesh of other ranks, of size "
-            f"{_layout.size_of(known.axes)}; choose another name"
-        )
-
-
-def _refuse_other_options(known: Dim, made_with: GroupOptions, *, is_asked: bool) -> None:
-    if is_asked and (known.group is None or known.group.made_with != made_with):
-        raise MeshLayoutError(
-            f"mesh dim {known.name!r} is there already with another backend, options or "
-            f"timeout; choose another mesh_dim_name, or leave them out to get what is there"
-        )
-
-
-def in_root_order(dims: Sequence[Dim]) -> list[Dim]:
-    """Sort mesh dims by stride, largest first; a dim of size 1 may stand anywhere."""
-    return sorted(dims, key=lambda dim: -dim.axes[0][1] if dim.axes else 0)
-
-
-def _dim_index(view: View, mesh_dim: object) -> int:
-    count = len(view.dims)
-    if is_int(mesh_dim) and -count <= mesh_dim < count:
-        return int(mesh_dim) % count
-    for index, dim in enumerate(view.dims):
-        if dim.name is not None and dim.name == mesh_dim:
-            return index
-    raise MeshDimError(
-        f"unknown mesh_dim {mesh_dim!r}: the mesh has {count} mesh dims, {view.names}; give "
-        f"one of these names, or an index below {count}"
-    )
-
-
-def split_dim(view: View, index: int, sizes: tuple[int, ...]) -> tuple[Axes, ...]:
-    """Return the axes of the parts of one mesh dim.
-
-    Raises:
-        MeshLayoutError: See `unflatten`.
-    """
-    parts = split_axes(view.dims[index].name, view.dims[index].axes, sizes)
-    if not all(keeps_order(view.root, part) for part in parts):
-        raise MeshLayoutError(
-            f"splitting mesh dim {view.dims[index].name!r} into sizes {sizes!r} gives ranks that "
-            f"do not ascend, and a process group would sort them, so mesh and group would "
-            f"disagree; split a mesh dim along which ranks ascend"
-        )
-    return parts

@@ -18,7 +18,8 @@ from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
 from meshcompat._mesh.memory import Dim, View
 from meshcompat._mesh.order import refuse_descending
-from meshcompat._reshape import flatten_view, refuse_flatten, split_dim, unflatten, unflatten_view
+from meshcompat._reshape import flatten_view, unflatten, unflatten_view
+from meshcompat._reshape_refusals import refuse_flatten, split_dim
 from meshcompat._roots import init_device_mesh, ranks_in_world
 from meshcompat._select import get_flat_mesh, part_of
 
