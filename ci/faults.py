@@ -22,7 +22,7 @@ HEADER = [
 
 FEW = (
     "redistribute an uneven DTensor after a flatten",
-    "select such a dim beside another one",
+    "select a flattened dim and a dim between its dims",
     "make an FSDP2 mesh with its three flattened dims",
 )
 """The most striking ones, for README.md."""

@@ -274,7 +274,7 @@ def _fault(name: str, thread: str, program: Callable[[], str], rank: int = 0) ->
 
 FAULTS = (
     _fault("look up a flattened dim whose dims lie apart", "issues/157393", _apart),
-    _fault("select such a dim beside another one", "issues/157393", _apart_beside),
+    _fault("select a flattened dim and a dim between its dims", "issues/157393", _apart_beside),
     _fault("select dims in another order", "pull/133193", _order),
     _fault("select from a submesh", "issues/143194", _again),
     _fault("flatten to a name that other dims have", "pull/163288", _taken),

@@ -212,7 +212,7 @@ OURS = {
         "the ranks of the dim",
         apart_ours,
     ),
-    "select such a dim beside another one": (
+    "select a flattened dim and a dim between its dims": (
         "the ranks of both dims",
         apart_beside_ours,
     ),
