@@ -84,6 +84,11 @@ def test_an_object_that_lacks_a_size_is_refused():
         mc.create_fsdp2_device_mesh(without, world_size=8)
 
 
+def test_a_dict_of_sizes_is_refused_with_the_class_to_use():
+    with fake_world(8), pytest.raises(mc.MeshLayoutError, match=r"meshcompat\.ParallelismSizes"):
+        mc.create_fsdp2_device_mesh({"tp_size": 2}, world_size=8)
+
+
 SPECS = {
     "fewer names than sizes": ((2, 4), ("dp",), {}),
     "more names than sizes": ((8,), ("dp", "tp"), {}),

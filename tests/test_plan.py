@@ -112,6 +112,11 @@ class TestText:
         assert code == 0
         assert max(map(len, out.splitlines())) <= columns
 
+    def test_needs_no_second_line_for_a_mesh_dim_in_80_columns(self, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        _, out, _ = run(capsys, *WORDS)
+        assert "(size, stride)  ranks of rank 0's group" in out
+
     def test_tells_every_mesh_dim_in_a_line(self, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "120")
         _, out, _ = run(capsys, *WORDS, "--rank", "9")

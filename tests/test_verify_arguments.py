@@ -95,7 +95,7 @@ def test_arguments_know_a_launcher_by_its_rank():
         ("--device tpu", {}, "invalid choice: 'tpu'"),
         ("--device cuda", {}, "torchrun --nproc-per-node"),
         ("--colour", {}, "unrecognized arguments: --colour"),
-        ("", {"RANK": "0"}, "WORLD_SIZE, MASTER_ADDR, MASTER_PORT is not; set all of"),
+        ("", {"RANK": "0"}, "but not WORLD_SIZE, MASTER_ADDR, MASTER_PORT; set all of"),
         ("", {**TORCHRUN, "MASTER_PORT": "http"}, "MASTER_PORT is 'http' in the environment"),
         ("", {**TORCHRUN, "LOCAL_RANK": "-1"}, "LOCAL_RANK is '-1' in the environment"),
         ("", {**TORCHRUN, "WORLD_SIZE": "0"}, "RANK is 0, but must be below WORLD_SIZE"),

@@ -51,6 +51,17 @@ def test_report_of_a_good_run():
     )
 
 
+def test_one_mesh_dim_and_one_group_are_told_in_the_singular():
+    roll = Roll.of(Plan((2,), ("dp",)))
+    for member in roll.members:
+        member.step = len(roll.plan.steps) - 1
+        member.results = [Result(1.0, is_new=True, fault=None)]
+        member.has_ended = True
+    assert _report(roll).summary == (
+        "All right: 1 mesh dim; 1 process group made, 1 on each rank; 1.2 s"
+    )
+
+
 def test_json_has_every_key_and_only_plain_values(capsys):
     roll = _roll()
     roll.members[3].results[4] = Result(1.0, is_new=False, fault="the sum came from ranks 1")

@@ -50,7 +50,8 @@ def degrees_of(parallelism: HasParallelismSizes) -> Degrees:
         if value is not None and not is_int(value):
             fault = "is missing" if value is parallelism else f"is {value!r}"
             raise MeshLayoutError(
-                f"{name} {fault} in {parallelism!r}; give each of {Degrees._fields} an int or None"
+                f"{name} {fault} in {parallelism!r}; give an object with the attributes "
+                f"{Degrees._fields}, each an int or None, such as meshcompat.ParallelismSizes"
             )
     given = parallelism.dp_size
     return Degrees(

@@ -50,7 +50,12 @@ def _place(environment: Mapping[str, str]) -> tuple[Place | None, str | None]:
         if launch_of(environment) is None:
             return None, None
         return Place.of(environment), None
-    except (ValueError, KeyError) as error:
+    except KeyError as error:
+        return (
+            None,
+            f"not met, as a launcher's variables are incomplete: {error.args[0]} is not set",
+        )
+    except ValueError as error:
         return None, (
             f"not met, as the variables of their launcher cannot be read: {one_line(error)}"
         )

@@ -110,12 +110,21 @@ def _verdicts(report: Report) -> list[str]:
     for question in groups["wrong"]:
         thread = question.link.rpartition("/")[2]
         lines += _row("wrong", f"{question.name}: {question.verdict} (pytorch#{thread})")
-    for label, words in (
-        ("absent", "are about calls that this torch does not have"),
-        (NOT_TRIED, f"were not tried: {report.trial.error}"),
-        ("right", "are right"),
+    for label, of_one, of_several in (
+        (
+            "absent",
+            "is about a call that this torch does not have",
+            "are about calls that this torch does not have",
+        ),
+        (
+            NOT_TRIED,
+            f"was not tried: {report.trial.error}",
+            f"were not tried: {report.trial.error}",
+        ),
+        ("right", "is right", "are right"),
     ):
         if groups[label]:
+            words = of_one if len(groups[label]) == 1 else of_several
             lines += _row(label, f"{len(groups[label])} {words}")
     return lines
 

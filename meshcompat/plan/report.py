@@ -152,7 +152,7 @@ def _title(request: Request) -> str:
 
 
 def _tables(plan: Plan, width: int) -> Iterator[Line]:
-    heading = Row(*HEADINGS, f"ranks of the group of rank {plan.request.rank}")
+    heading = Row(*HEADINGS, f"ranks of rank {plan.request.rank}'s group")
     blocks = [[_row(dim, plan.request) for dim in mesh.dims] for mesh in plan.meshes]
     table = Table(heading, blocks, width)
     before = ""

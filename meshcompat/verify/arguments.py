@@ -203,7 +203,7 @@ def _world_size(variables: Mapping[str, str], refuse: _Refuse) -> int:
     absent = [name for name in VARIABLES if not variables.get(name)]
     if absent:
         refuse(
-            f"RANK is set, as by a launcher, but {', '.join(absent)} is not; set all of "
+            f"RANK is set, as by a launcher, but not {', '.join(absent)}; set all of "
             f"{', '.join(VARIABLES)}, or unset RANK to start ranks on this machine"
         )
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"):

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcompat import _release
+from meshcompat._drawing.words import count_text
 from meshcompat._rank_processes.words import ranks_named
 from meshcompat._rank_text import ranks_text
 from meshcompat.verify.cautions import cautions_of
@@ -175,7 +176,7 @@ class Report:
         """The last line."""
         lines = self.lines
         warned = len(self.cautions)
-        told = f"; {warned} warning{'' if warned == 1 else 's'}" if warned else ""
+        told = f"; {count_text(warned, 'warning')}" if warned else ""
         right = sum(line.state == OK for line in lines)
         if not self.is_ok:
             strict = " (--strict)" if self.is_strict and not self.failures and warned else ""
@@ -185,8 +186,8 @@ class Report:
             )
         per_rank, over_all = self._groups_made(lines)
         return (
-            f"All right: {len(lines)} mesh dims; {over_all} process groups made, {per_rank} on "
-            f"each rank{told}; {self.seconds:.1f} s"
+            f"All right: {count_text(len(lines), 'mesh dim')}; "
+            f"{count_text(over_all, 'process group')} made, {per_rank} on each rank{told}; {self.seconds:.1f} s"
         )
 
     @property
