@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meshcompat.audit import ignores
+from meshcompat.audit.rules import RULES
+from tests.support import corpus
 from tests.support.rewritten import HEAD, planned, rewritten
 
 pytestmark = pytest.mark.once
@@ -145,6 +147,14 @@ def test_a_look_up_in_another_file_is_rewritten_along():
 
 
 REFUSED = {
+    "a function that is handed on": (
+        'import functools\nx = functools.partial(init_device_mesh, "cpu", backend_override={})',
+        "init_device_mesh is not called where it stands",
+    ),
+    "a method that is handed on with a backend": (
+        'import functools\nx = functools.partial(m._flatten, "n", backend_override="gloo")',
+        "_flatten is not called where it stands",
+    ),
     "a name that stands elsewhere": (
         'x = m._flatten("n")\nNAMES = ["n"]',
         "'n' also stands at",
@@ -195,3 +205,23 @@ def test_a_guard_that_lets_more_through_keeps_its_name():
     text = 'if not hasattr(m, "_flatten"):\n    raise RuntimeError\nm._flatten("n")\nm["n"]\n'
     body, _ = rewritten(text)
     assert 'm._flatten("n")' in body
+
+
+@pytest.mark.parametrize("publish", [False, True], ids=["", "published"])
+def test_a_second_run_finds_nothing_to_rewrite_in_any_example(publish):
+    examples = [
+        {"a.py": text.encode()}
+        for rule in RULES
+        for text in (*rule.positive, *rule.negative, *rule.guarded)
+    ]
+    examples += [
+        {path: text.encode() for path, text in case.files.items()} for case in corpus.cases()
+    ]
+    changed = 0
+    for files in examples:
+        first = planned(files, publish=publish)
+        changed += len(first.contents)
+        assert planned(files | first.contents, publish=publish).contents == {}
+        unsaid = [one.message for one in first.part.findings if not (one.fixable or one.left)]
+        assert unsaid == []
+    assert changed > 50

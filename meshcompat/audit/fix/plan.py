@@ -48,7 +48,10 @@ def plan(part: Part, *, publish: bool = False, blocked: Mapping[str, str] | None
     blocked = dict(blocked or {})
     while True:
         planned = _Planning(part, publish=publish, blocked=blocked)
-        refused = planned.run()
+        try:
+            refused = planned.run()
+        except RecursionError:  # nested too deeply to be looked at
+            return Plan(part)
         if not refused:
             return planned.plan
         blocked |= refused
@@ -149,7 +152,7 @@ class _Planning:
             site = finding.site
             if site is not None and site.role is Role.LOOKUP and finding.path in pages:
                 self._take(finding, site, pages[finding.path])
-        known = _known(sites, flattenings)
+        known = _known(sites if flat else (), flattenings)
         for target in flat:
             if target.reason:
                 continue

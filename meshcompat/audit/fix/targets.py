@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from meshcompat.audit import torch_names
 from meshcompat.audit.fix import calls, slices
 from meshcompat.audit.fix.edits import Edit, RefusedError
+from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.sites import Role
 
 if TYPE_CHECKING:
@@ -68,7 +69,21 @@ def _call_of_keyword(site: Site, page: Page) -> ast.expr | None:
     if site.name != "backend_override" or function not in {_INIT, "_flatten", "_unflatten"}:
         return None
     around = page.parents.get(site.node)
-    return around if isinstance(around, ast.Call) else None
+    if not isinstance(around, ast.Call):
+        return None
+    called = last_name(around.func)
+    if called != function and function not in _imported_as(called, page):
+        raise RefusedError(f"{function} is not called where it stands")
+    return around
+
+
+def _imported_as(called: str, page: Page) -> set[str]:
+    return {
+        alias.name
+        for node in ast.walk(page.source.tree)
+        for alias in (node.names if isinstance(node, ast.ImportFrom) else ())
+        if alias.asname == called
+    }
 
 
 def _call_of_attribute(site: Site, page: Page) -> ast.expr:
