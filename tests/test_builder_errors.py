@@ -89,6 +89,12 @@ def test_a_dict_of_sizes_is_refused_with_the_class_to_use():
         mc.create_fsdp2_device_mesh({"tp_size": 2}, world_size=8)
 
 
+@pytest.mark.parametrize("spec", [(2, 4), {"dp": 2, "tp": 4}, None])
+def test_what_is_no_spec_is_refused_with_the_class_to_use(spec):
+    with fake_world(8), pytest.raises(mc.MeshLayoutError, match=r"give a meshcompat\.MeshSpec"):
+        mc.init_named_mesh(spec)
+
+
 SPECS = {
     "fewer names than sizes": ((2, 4), ("dp",), {}),
     "more names than sizes": ((8,), ("dp", "tp"), {}),

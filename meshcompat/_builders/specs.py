@@ -116,9 +116,15 @@ def plain(spec: MeshSpec) -> PlainSpec:
     """Return a spec in ints and plain strings.
 
     Raises:
-        MeshLayoutError: It contradicts itself.
+        MeshLayoutError: It is no spec, or contradicts itself.
     """
     refuse_class(spec, "spec")
+    lacking = [name for name in ("shape", "axes", "flattened_axes") if not hasattr(spec, name)]
+    if lacking:
+        raise MeshLayoutError(
+            f"spec {spec!r} has no {', '.join(lacking)}; give a meshcompat.MeshSpec, such as "
+            f"MeshSpec((2, 4), ('dp', 'tp'))"
+        )
     shape = as_sizes(spec.shape, "shape")
     names = as_new_names(spec.axes, len(shape))
     flattened = plain_flattened(spec.flattened_axes)

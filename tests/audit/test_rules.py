@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+import meshcompat as mc
 from meshcompat.audit import explain
 from meshcompat.audit.rules import RULES
+from meshcompat.testing import fake_world
 from tests.support.audited import judged
 
 pytestmark = pytest.mark.once
@@ -52,6 +54,15 @@ def test_every_rule_of_sites_has_examples_of_both_kinds_and_a_page():
             assert rule.negative
             assert rule.before
             assert rule.after
+
+
+def test_what_to_write_instead_of_torch_layouts_has_the_attribute():
+    (rule,) = (rule for rule in RULES if rule.code == "MC105")
+    with fake_world(8):
+        mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        names = {"meshcompat": mc, "mesh": mesh}
+        exec(rule.after, names)  # noqa: S102  (the page's own example)
+    assert names["sizes"] == (2, 4)
 
 
 def test_the_positions_are_those_of_the_names():

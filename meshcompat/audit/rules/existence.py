@@ -135,7 +135,7 @@ class LayoutAttribute(_Attribute):
         "was replaced in 2.13 by one that holds `_FlatLayout`s: those attributes and the constructor's arguments are gone there."
     )
     before = "sizes = mesh._layout.sizes"
-    after = "sizes = meshcompat.layout_of(mesh).sizes"
+    after = "sizes = meshcompat.layout_of(mesh).shape"
     positive = (_HEAD + "def f(m: DeviceMesh):\n    return m._layout.sizes\n",)
     negative = (
         "import torch\nclass Layout:\n    sizes = 3\ndef f(mesh_layout: Layout):\n    return mesh_layout.sizes\n",
