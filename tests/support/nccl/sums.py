@@ -23,6 +23,8 @@ def run(tell: Tell) -> None:
 def run_tests(tell: Tell, wanted: str) -> None:
     """Run the tests that are marked gpu and whose names fit."""
     options = ["-q", "-p", "no:cacheprovider", "-m", "gpu", "-k", wanted]
+    # Where meshcompat is installed it is a plugin of pytest, and this process has imported it.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     pytest.main([*options, "tests/collectives/test_nccl.py"], plugins=[Outcomes(tell)])
 
 
