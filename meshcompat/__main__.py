@@ -125,7 +125,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 def _add_debug(parser: argparse.ArgumentParser, *, default: object) -> None:
     parser.add_argument(
-        "--debug", action="store_true", default=default, help="show the traceback of an error"
+        "--debug",
+        action="store_true",
+        default=default,
+        help="show the traceback of an error that was not foreseen",
     )
 
 
