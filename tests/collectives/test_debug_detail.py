@@ -15,7 +15,8 @@ from meshcompat._eras import process_groups, stores
 pytestmark = pytest.mark.multiprocess
 
 ABSENT = 5
-TIMEOUT = 2
+TIMEOUT = 6
+"""Seconds: also what ranks have to make the default process group in, on a machine that may be busy."""
 
 
 @contextlib.contextmanager
