@@ -53,9 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes once more when it ends, which nobody would read either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (told in one line, or by its traceback)
         if shows_traceback:
-            raise
+            import traceback  # noqa: PLC0415  (seldom needed)
+
+            traceback.print_exc()
+            return _FAILED
         sys.stderr.write(f"{_worded(error, given)}\n")
         return _FAILED
     return code
