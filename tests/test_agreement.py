@@ -185,9 +185,9 @@ def test_a_rank_that_dies_while_it_decides_is_missing(monkeypatch):
 def test_a_rank_that_comes_after_the_verdict_hears_it():
     ranks = Ranks(dist.HashStore())
     ranks.compare(*[ASKED] * SIZE)
-    first = ranks.compare(*[ASKED] * 7, None, limit=0.2)
+    first = ranks.compare(*[ASKED] * 7, None, limit=1)
     assert ranks.one(7, ASKED, 5) == first[0]
-    second = ranks.compare(*[ASKED] * 7, None, limit=0.2)
+    second = ranks.compare(*[ASKED] * 7, None, limit=1)
     assert second[0].missing == (7,)
     # It left that call out, and is on.
     with ThreadPoolExecutor(SIZE) as threads:

@@ -39,6 +39,9 @@ def run_of(script, tmp_path, monkeypatch):
     def run(text, limit=60):
         package = tmp_path / "tests" / "support" / "nccl"
         package.mkdir(parents=True)
+        # A folder with __init__.py comes before one without, wherever the two stand.
+        for folder in (package, *package.parents[:2]):
+            (folder / "__init__.py").touch()
         (package / "__main__.py").write_text((PARTS / "__main__.py").read_text())
         (package / "part.py").write_text(text)
         monkeypatch.setattr(script, "ROOT", tmp_path)
