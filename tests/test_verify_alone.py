@@ -25,6 +25,7 @@ def no_process_left_running(monkeypatch):
     """Every rank that was started is gone afterwards, whatever happened to it."""
     monkeypatch.delenv("RANK", raising=False)
     pids = []
+    others = set(multiprocessing.active_children())  # torch 2.3 keeps two that compile
     kill = local.Ranks.kill
 
     def kill_and_note(ranks):
@@ -34,7 +35,7 @@ def no_process_left_running(monkeypatch):
     monkeypatch.setattr(local.Ranks, "kill", kill_and_note)
     yield
     assert not [pid for pid in pids if _is_running(pid)]
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 def _is_running(pid):
