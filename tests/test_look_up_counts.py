@@ -218,7 +218,8 @@ def retained_by_root(world_size):
 
 def test_root_keeps_nothing_that_grows_with_the_world():
     sizes = [retained_by_root(world_size) for world_size in WORLDS]
-    assert abs(sizes[0] - sizes[1]) < 512  # a list of ranks would take 8 bytes a rank
+    # An array of ranks would take 4 bytes a rank; a table of all roots takes some when it grows.
+    assert abs(sizes[0] - sizes[1]) < 2 * (WORLDS[1] - WORLDS[0])
 
 
 class TestAnswers:
