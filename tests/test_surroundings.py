@@ -23,6 +23,9 @@ from meshcompat.testing import fake_world
 from tests.support import native
 from tests.test_readme import block_after
 
+# What dynamo says of Python 3.13.0.
+pytestmark = pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
+
 EXAMPLE = compile(block_after("example").replace(".mesh.tolist()", ""), "README.md", "exec")
 """The example, which prints meshes: their ranks are read outside."""
 
@@ -189,7 +192,9 @@ def run_threads():
             except Exception as error:  # noqa: BLE001  (what the caller asks for)
                 found[rank] = error
             finally:
-                torch.distributed.destroy_process_group()
+                # torch 2.11's own world of threads lacks what destroying one asks for; it ends with them.
+                with contextlib.suppress(AttributeError):
+                    torch.distributed.destroy_process_group()
 
         found = {}
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(world_size)]
