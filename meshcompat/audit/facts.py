@@ -41,8 +41,3 @@ def gather(sites: Iterable[Site]) -> Facts:
         if isinstance(receiver, Mesh) and receiver.dims and not receiver.is_submesh:
             facts.natives.setdefault(site.source.path, set()).update(receiver.dims)
     return facts
-
-
-def scope_of(site: Site) -> str:
-    """Return the class, or else the function, in which a site stands."""
-    return site.class_name or site.function

@@ -30,11 +30,6 @@ class Verdict:
     """Releases that the verdict is about."""
 
     @property
-    def is_narrower(self) -> bool:
-        """Whether some release that is declared is none that it runs on."""
-        return bool(self.declared.releases - self.runs_on)
-
-    @property
     def text(self) -> str:
         """The verdict in one line, without the sites."""
         declares = (

@@ -136,16 +136,6 @@ class Registry:
                 waiting += record.bases
         return found
 
-    def is_open(self, path: str) -> bool:
-        """Whether a class is of the project, or has bases outside it, so that attributes may come from elsewhere."""
-        lineage = self.lineage(path)
-        known = {record.name for record in lineage}
-        return any(
-            base not in known and base != "builtins.object"
-            for record in lineage
-            for base in record.bases
-        )
-
     def class_attribute(self, path: str, name: str) -> Value | None:
         """Return what a class of the project or its bases keep in an attribute, or None where nothing says so."""
         for record in self.lineage(path):
