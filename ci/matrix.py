@@ -16,11 +16,14 @@ else:
     import tomli as tomllib
 
 
+def read(name: str) -> dict[str, Any]:
+    """Return what a list of this folder says."""
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
 def rows(tag: str | None = None) -> list[dict[str, Any]]:
     """Return the rows in the order of the file, those with *tag* where one is given."""
-    listed = tomllib.loads(
-        Path(__file__).with_name("torch-matrix.toml").read_text(encoding="utf-8")
-    )["rows"]
+    listed = read("torch-matrix.toml")["rows"]
     return [row for row in listed if tag is None or tag in row["tags"]]
 
 
