@@ -3,8 +3,6 @@
 Fails where the number of findings is not the one that was read; `--store` writes the figures for docs/audit.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
@@ -13,55 +11,32 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import matrix
+import records
 
-HERE = Path(__file__).parent
-STORED = HERE.parent / "docs" / "data" / "audit.json"
+STORED = records.DATA / "audit.json"
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the list of projects."""
-    listed: list[dict[str, Any]] = tomllib.loads((HERE / "audit-projects.toml").read_text("utf-8"))[
-        "rows"
-    ]
-    return listed
+def output(*command: str) -> str:
+    """Return what a module of this python prints."""
+    command = (sys.executable, "-m", *command)
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
 
 
 def wheel(row: dict[str, Any], folder: Path) -> Path:
     """Download the wheel of a project, without its dependencies."""
-    place = folder / row["project"]
+    place = Path(folder, row["project"])
     wanted = f"{row['project']}=={row['version']}"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    subprocess.run([*command, "--dest", str(place), wanted], check=True)  # noqa: S603  (versions of our list)
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", f"--dest={place}")
+    output("pip", "download", *options, wanted)
     (found,) = place.glob("*.whl")
-    return Path(found)
+    return found
 
 
 def audited(path: Path, *options: str) -> dict[str, Any]:
     """Audit a wheel, by default on the releases that it declares."""
-    command = [
-        sys.executable,
-        "-m",
-        "meshcompat",
-        "audit",
-        "--exit-zero",
-        "--format",
-        "json",
-        *options,
-    ]
-    done = subprocess.run([*command, str(path)], check=True, capture_output=True, text=True)  # noqa: S603
-    found: dict[str, Any] = json.loads(done.stdout)
+    command = ("meshcompat", "audit", "--exit-zero", "--format", "json", *options, str(path))
+    found: dict[str, Any] = json.loads(output(*command))
     return found
 
 
@@ -76,10 +51,29 @@ def figures(row: dict[str, Any], path: Path) -> dict[str, Any]:
         "declares": project["declares"],
         "runs_on": project["runs_on"],
         "findings": len(everywhere["findings"]),
-        "high": sum(one["confidence"] == "high" for one in everywhere["findings"]),
         "declared": len(declared["findings"]),
         "false": len(row.get("false", ())),
         "because": sorted({one["code"] for one in project["because"]}),
+    }
+
+
+def table() -> records.Table:
+    """Return what was found, for tables.py."""
+    lines = [_line(one) for one in records.read(STORED)]
+    return list(lines[0]), [[str(cell) for cell in line.values()] for line in lines]
+
+
+def _line(one: dict[str, Any]) -> dict[str, Any]:
+    lowest = one["runs_on"][0].rpartition(".")[0] if one["runs_on"] else "nothing"
+    return {
+        "project": f"{one['project']} {one['version']}",
+        "files": one["files"],
+        "declares": f"`{one['declares']}`" if one["declares"] else "no range",
+        "mesh code runs on": f">={lowest}",
+        "decided by": ", ".join(one["because"]) or "-",
+        "findings": one["findings"],
+        "of them in the declared range": one["declared"],
+        "false, by reading": one["false"],
     }
 
 
@@ -89,17 +83,18 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="write docs/data/audit.json")
     parser.add_argument("--wheels", type=Path, help="folder to keep the wheels in")
     arguments = parser.parse_args()
+    rows = matrix.read("audit-projects.toml")["rows"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.wheels or Path(scratch)
-        found = [figures(row, wheel(row, folder)) for row in rows()]
+        found = [figures(row, wheel(row, folder)) for row in rows]
     wrong = 0
-    for row, one in zip(rows(), found, strict=True):
+    for row, one in zip(rows, found, strict=True):
         is_read = one["findings"] == row["read"]
         wrong += not is_read
         said = "" if is_read else f", but {row['read']} were read: read them again"
         print(f"{one['project']} {one['version']}: {one['findings']} findings{said}")
     if arguments.store:
-        STORED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        records.write(STORED, found)
     return wrong
 
 

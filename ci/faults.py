@@ -5,7 +5,6 @@ docs/data/faults.json.
 tables.py makes the table in README.md of it; tests/test_native_faults.py holds it against a fresh run.
 """
 
-import itertools
 import sys
 from typing import Any
 
@@ -18,8 +17,7 @@ HEADER = [
     "what it does there",
     "meshcompat, on every release",
 ]
-
-
+RIGHT = "right"
 FEW = (
     "redistribute an uneven DTensor after a flatten",
     "select a flattened dim and a dim between its dims",
@@ -29,38 +27,15 @@ FEW = (
 
 
 def merge(stored: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the faults in the order of the runs, with the verdicts of stored releases and of new ones."""
+    """Return the faults in the order of the last run, with the verdicts of stored releases and of new ones."""
     known = {fault["name"]: fault for fault in stored}
-    merged: dict[str, dict[str, Any]] = {}
     for run in runs:
         for row in run["rows"]:
-            name = row["name"]
-            old = known.get(name, {"torch": {}, "meshcompat": {}})
-            fault = merged.setdefault(
-                name, {**old, "name": name, "link": row["link"], "does": row["does"]}
-            )
+            fault = known.setdefault(row["name"], {"torch": {}, "meshcompat": {}})
+            fault |= {key: row[key] for key in ("name", "link", "does")}
             for side in ("torch", "meshcompat"):
                 fault[side] = records.by_release({**fault[side], run["release"]: row[side]})
-    return list(merged.values())
-
-
-def spans(verdicts: dict[str, str]) -> dict[str, str]:
-    """Return each verdict but "right" with its releases in words: {"wrong ranks": "2.5 to 2.9"}."""
-    minors: dict[str, set[str]] = {}
-    for release, verdict in verdicts.items():
-        minors.setdefault(release.rpartition(".")[0], set()).add(verdict)
-    found: dict[str, list[str]] = {}
-    for verdict, run in itertools.groupby(verdicts, key=lambda release: verdicts[release]):
-        # A minor whose patches differ is told by its patches.
-        labels = [
-            minor if len(minors[minor]) == 1 else release
-            for release in run
-            for minor in [release.rpartition(".")[0]]
-        ]
-        ends = list(dict.fromkeys([labels[0], labels[-1]]))
-        if verdict != "right":
-            found.setdefault(verdict, []).append(" to ".join(ends))
-    return {verdict: ", ".join(parts) for verdict, parts in found.items()}
+    return [known[row["name"]] for row in runs[-1]["rows"]]
 
 
 def told(verdict: str) -> str:
@@ -68,27 +43,21 @@ def told(verdict: str) -> str:
     return f"`{verdict}`" if verdict.endswith("Error") else verdict
 
 
-def table(part: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table, in Markdown, for tables.py; *part* ``few`` is for README.md."""
+def table(part: str) -> records.Table:
+    """Return the table, for tables.py; *part* ``few`` is for README.md."""
     body = []
     for fault in records.read(STORED):
         if part == "few" and fault["name"] not in FEW:
             continue
-        wrong = spans(fault["torch"])
-        either = {
-            release: "right" if verdict == "right" else "wrong"
-            for release, verdict in fault["torch"].items()
-        }
-        if len(wrong) == 1:
-            does = told(next(iter(wrong)))
-        else:
-            does = ", ".join(f"{told(verdict)} ({where})" for verdict, where in wrong.items())
-        number = fault["link"].rpartition("/")[2]
+        verdicts = fault["torch"]
+        wrong = records.spans(verdicts)
+        wrong.pop(RIGHT, None)
+        does = [f"{told(verdict)} ({where})" for verdict, where in wrong.items()]
         body.append(
             [
-                f"{fault['name']} ([#{number}]({fault['link']}))",
-                spans(either).get("wrong", ""),
-                does,
+                f"{fault['name']} ([#{fault['link'].rpartition('/')[2]}]({fault['link']}))",
+                records.spans({on: verdicts[on] == RIGHT for on in verdicts}).get(False, ""),
+                ", ".join(does) if len(does) > 1 else told(next(iter(wrong))),
                 fault["does"],
             ]
         )
@@ -96,4 +65,4 @@ def table(part: str) -> tuple[list[str], list[list[str]]]:
 
 
 if __name__ == "__main__":
-    records.put(sys.argv[1:], STORED, merge, empty=[])
+    records.put(sys.argv[1:], STORED, merge)

@@ -3,13 +3,11 @@
 from typing import Any
 
 from nccl import PARTS, STORED, is_right, those
-from records import order, read
+from records import Table, order, read
 
 NOT_RUN = "not run"
 FACTS = ("torch", "GPUs", "driver", "CUDA", "NCCL", "python", "meshcompat at")
 WHY = ("name", "verdict", "told")
-
-Table = tuple[list[str], list[list[str]]]
 
 
 def runs() -> list[dict[str, Any]]:

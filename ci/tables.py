@@ -9,24 +9,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import audit_page
+import audit_projects
 import consumers
 import faults
 import nccl_page
 import performance
 import performance_page
-import reliability_page
+import reliability
 from matrix import rows
-from records import order
+from records import Table, order
 
 ROOT = Path(__file__).parent.parent
 TABLE = re.compile(
     r"(?P<open><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- /table -->)", re.DOTALL
 )
-
-
-Table = tuple[list[str], list[list[str]]]
-"""Header and rows."""
 
 
 def support() -> Table:
@@ -50,26 +46,22 @@ def support() -> Table:
     return ["torch", "releases tested", "Python", "NCCL", "served by"], body
 
 
-def markdown(header: list[str], body: list[list[str]]) -> str:
-    """Return a table as Markdown, a line break at the end."""
+def table(name: str) -> str:
+    """Return the table called *name* as Markdown, a line break at the end."""
+    kind, _, part = name.partition("-")
+    header, body = MAKERS[kind](part)
     lines = [header, ["---"] * len(header), *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def table(name: str) -> str:
-    """Return the table called *name* as Markdown."""
-    kind, _, part = name.partition("-")
-    return markdown(*MAKERS[kind](part))
-
-
 MAKERS: dict[str, Callable[[str], Table]] = {
-    "audit": lambda _: audit_page.table(),
+    "audit": lambda _: audit_projects.table(),
     "support": lambda _: support(),
     "faults": faults.table,
-    "consumers": lambda part: consumers.limits() if part == "limits" else consumers.table(),
+    "consumers": consumers.table,
     "nccl": nccl_page.table,
     "performance": performance_page.table,
-    "reliability": reliability_page.table,
+    "reliability": reliability.table,
 }
 
 

@@ -17,10 +17,10 @@ def page(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(CI))
     reliability = importlib.import_module("reliability")
     stored = tmp_path / "reliability.json"
+    stored.write_text("{}")
     monkeypatch.setattr(reliability, "STORED", stored)
-    yield importlib.import_module("reliability_page"), stored
-    for name in ("reliability", "reliability_page"):
-        sys.modules.pop(name, None)
+    yield reliability, stored
+    sys.modules.pop("reliability")
 
 
 COLUMNS = ["value", "on the releases"]
