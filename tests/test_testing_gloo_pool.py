@@ -2,6 +2,9 @@
 
 import functools
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from meshcompat.testing import GlooPool
+from meshcompat.testing import GlooPool, RankFailure
 
 pytestmark = pytest.mark.multiprocess
 
@@ -88,6 +91,33 @@ def test_pool_sends_functions_whose_globals_no_module_has(pool):
     namespace = {"torch": torch, "base": 40}
     exec("def made(): return base + torch.distributed.get_rank()", namespace)  # noqa: S102
     assert pool.run(namespace["made"]) == [40, 41, 42, 43]
+
+
+def test_pool_sends_closures_that_call_themselves(pool):
+    def factorial(number, *, base=1):
+        return base if number < 2 else number * factorial(number - 1, base=base)
+
+    assert pool.run(factorial, 5) == [120] * 4
+
+
+def test_pool_sends_and_returns_objects_of_a_local_class(pool):
+    @dataclass
+    class Local:
+        value: int
+
+    def add_rank(local):
+        return Local(local.value + dist.get_rank())
+
+    assert pool.run(add_rank, Local(40)) == [Local(40), Local(41), Local(42), Local(43)]
+
+
+def test_pool_shows_the_line_of_a_closure_that_fails(pool):
+    def fail():
+        raise LookupError(dist.get_rank())
+
+    with pytest.raises(RankFailure, match=r"raise LookupError\(dist.get_rank\(\)\)") as caught:
+        pool.run(fail)
+    assert __file__ in str(caught.value)
 
 
 def test_pool_returns_tensors(pool):
@@ -225,6 +255,80 @@ def test_pool_refuses_what_cannot_travel_and_goes_on(pool):
     with pytest.raises(TypeError, match="cannot be sent"):
         pool.run(id, threading.Lock())
     assert pool.run(dist.get_rank) == [0, 1, 2, 3]
+
+
+# What a user's program defines in its main module, which is a file or a notebook.
+PROGRAM = """
+    from dataclasses import dataclass
+
+    import torch.distributed as dist
+
+    from meshcompat.testing import GlooPool
+
+    STATE = []
+
+    @dataclass
+    class Box:
+        value: int
+
+    def open_box(box):
+        STATE.append(box)
+        return Box(box.value + dist.get_rank()), len(STATE)
+
+    if __name__ == "__main__":
+        with GlooPool(world_size=2) as pool:
+            print(pool.run(open_box, Box(40)))
+            print(pool.run(open_box, Box(41)))
+            try:
+                print(pool.run(lambda: Box(dist.get_rank())))
+            except TypeError as error:
+                print(error)
+"""
+
+
+def printed(*arguments, **options):
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=True,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.once
+def test_pool_runs_functions_of_a_script(tmp_path):
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    assert printed(tmp_path / "program.py") == [
+        "[(Box(value=40), 1), (Box(value=41), 1)]",
+        "[(Box(value=41), 2), (Box(value=42), 2)]",
+        "[Box(value=0), Box(value=1)]",
+    ]
+
+
+@pytest.mark.once
+def test_pool_runs_functions_of_a_notebook():
+    # No rank can load the module, so that each case begins with what the caller has.
+    assert printed("-", input=textwrap.dedent(PROGRAM)) == [
+        "[(Box(value=40), 1), (Box(value=41), 1)]",
+        "[(Box(value=41), 1), (Box(value=42), 1)]",
+        "[Box(value=0), Box(value=1)]",
+    ]
+
+
+@pytest.mark.once
+def test_pool_needs_cloudpickle_only_for_functions_that_have_no_name(tmp_path):
+    (tmp_path / "cloudpickle.py").write_text("raise ImportError('not installed')")
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    *boxes, error = printed(tmp_path / "program.py")
+    assert boxes == [
+        "[(Box(value=40), 1), (Box(value=41), 1)]",
+        "[(Box(value=41), 2), (Box(value=42), 2)]",
+    ]
+    assert error.startswith("cannot be sent to another process: no name leads to '<lambda>'")
+    assert 'pip install "meshcompat[testing]"' in error
 
 
 def test_pool_cannot_be_used_on_a_rank(pool):

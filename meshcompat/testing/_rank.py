@@ -10,7 +10,6 @@ import contextlib
 import faulthandler
 import gc
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -26,7 +25,7 @@ from meshcompat._eras import process_groups
 from meshcompat._rank_processes.gpus import gpu_of
 from meshcompat._rank_processes.loopback import talk_on_loopback
 from meshcompat._rank_processes.stores import PrefixStore, open_store
-from meshcompat.testing._shipping import Parcel, unpack
+from meshcompat.testing._shipping import Parcel, pickled, unpack
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -101,12 +100,13 @@ def _run(case: Case, task: Task, store: Any) -> Reply:
 
 def _pickled(result: object) -> bytes:
     try:
-        return pickle.dumps(result)
+        body, _ = pickled(result)
     except Exception as error:
         raise TypeError(
             f"the result cannot be sent back: {error}. Return plain values (ranks, names, "
             "shapes, tensors); meshes and groups live on their rank only"
         ) from error
+    return body
 
 
 def _make_world(case: Case, task: Task, store: Any) -> None:

@@ -1,22 +1,27 @@
-"""How a function and its arguments travel to the ranks.
+"""How functions, arguments and results travel between the caller and the ranks.
 
-Here belongs pickling with two additions. Modules travel by name *and* file, since a test module
-is often found by its file only (``pytest --import-mode=importlib``, scripts). Functions that no
-name leads to (lambdas, closures) travel as code with the values that they closed over.
+Here belongs what is sent by name: a rank loads the module of that name, from the caller's file
+where no import finds it (``pytest --import-mode=importlib``, scripts), and keeps it from case to
+case. What no name leads to is sent by value, which is cloudpickle's work.
 """
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import importlib.util
 import io
 import marshal
+import operator
 import pickle
 import sys
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
+
+try:
+    from cloudpickle import Pickler
+except ImportError:  # of the extra `testing`
+    from pickle import Pickler
 
 # What multiprocessing calls the parent's main module in a child. It is known by that name in
 # the parent too, so that results whose class is defined there find their way back.
@@ -32,50 +37,20 @@ class Parcel(NamedTuple):
 
 
 def pack(thing: object) -> Parcel:
-    """Return *thing* in a form that :func:`unpack` understands in another process.
-
-    Args:
-        thing: Anything that pickle takes, and functions of any kind.
-
-    Returns:
-        The parcel, made of builtin types only.
-
-    Raises:
-        TypeError: Something in *thing* cannot travel.
-
-    Collective:
-        No.
-
-    Example:
-        >>> unpack(pack(lambda: 7))()
-        7
-    """
-    buffer = io.BytesIO()
-    pickler = _Pickler(buffer)
+    """Return *thing* in a form that :func:`unpack` understands in a process of the same Python."""
     try:
-        pickler.dump(thing)
+        body, files = pickled(thing)
     # Pickling runs code of the objects: whatever it raises, they cannot travel.
     except Exception as error:
         raise TypeError(
             f"cannot be sent to another process: {error}. Send module-level functions, or "
             "closures over values that can be pickled"
         ) from error
-    return Parcel(list(sys.path), pickler.files, buffer.getvalue())
+    return Parcel(list(sys.path), files, body)
 
 
 def unpack(parcel: Parcel) -> Any:
-    """Return what was packed.
-
-    Args:
-        parcel: From :func:`pack`, by a process of the same Python.
-
-    Returns:
-        A copy of the packed object. Functions and classes that a name leads to are those of
-        this process's modules, which are loaded where they are not yet.
-
-    Collective:
-        No.
-    """
+    """Return a copy of what was packed; modules that it names are loaded where they are not yet."""
     # Entries that only this process has stay; the sender's come first.
     sys.path[:] = [*parcel.path, *(entry for entry in sys.path if entry not in parcel.path)]
     for name, file in parcel.files.items():
@@ -83,108 +58,94 @@ def unpack(parcel: Parcel) -> Any:
     return _Unpickler(io.BytesIO(parcel.body)).load()
 
 
-class _Pickler(pickle.Pickler):
-    """Pickle functions without a name as code; note the files of all modules named."""
+def pickled(thing: object) -> tuple[bytes, dict[str, str]]:
+    """Return *thing* as bytes, and the files of the modules that it names."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer)
+    pickler.dump(thing)
+    return buffer.getvalue(), pickler.files
 
+
+class _Pickler(Pickler):  # type: ignore[misc]  # cloudpickle has no types
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.files: dict[str, str] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, CodeType):
+            # cloudpickle leaves out the file, without which a traceback shows no source lines.
+            return marshal.loads, (marshal.dumps(obj),)
+        if isinstance(obj, ModuleType) and self._module(obj.__name__) is obj:
+            return importlib.import_module, (_known_as(obj.__name__),)
         if isinstance(obj, (FunctionType, type)):
-            self._note(obj.__module__)
-        if isinstance(obj, FunctionType) and not _is_found_by_name(obj):
-            return _function, _parts(obj)
-        if isinstance(obj, ModuleType):
-            return importlib.import_module, (obj.__name__,)
-        return NotImplemented
+            module = self._module(obj.__module__)
+            if _is_found(module, obj):
+                return NotImplemented  # pickle sends the name
+            if isinstance(obj, FunctionType):
+                obj = self._to_send(obj, module)
+        return NotImplemented if Pickler is pickle.Pickler else super().reducer_override(obj)
 
-    def _note(self, name: str | None) -> None:
-        file = getattr(sys.modules.get(name or ""), "__file__", None)
+    def _module(self, name: str | None) -> ModuleType | None:
+        """Return the module *name* if a rank can load it, and note its file."""
+        module = sys.modules.get(name or "")
+        file = getattr(module, "__file__", None)
         if name is not None and file is not None and file.endswith(".py"):
             self.files[_known_as(name)] = str(Path(file).resolve())
+            return module
+        # The main module of a notebook has neither, nor has one that a program has made.
+        return module if getattr(module, "__spec__", None) is not None else None
+
+    def _to_send(self, function: FunctionType, module: ModuleType | None) -> FunctionType:
+        """Return *function*, or a copy that has on a rank the globals of the rank's *module*."""
+        if Pickler is pickle.Pickler:
+            raise TypeError(
+                f"no name leads to {function.__qualname__!r}, and such functions need cloudpickle: "
+                'pip install "meshcompat[testing]"'
+            )
+        if module is None or function.__globals__ is not vars(module):
+            return function
+        namespace = _Globals(module)
+        parts = function.__name__, function.__defaults__, function.__closure__
+        copy = FunctionType(function.__code__, namespace, *parts)
+        for name in ("__dict__", "__kwdefaults__", "__module__", "__qualname__"):
+            setattr(copy, name, getattr(function, name))
+        # cloudpickle makes globals of its own, unless it finds some under this key.
+        self.globals_ref[id(namespace)] = namespace
+        return copy
+
+
+class _Globals(dict[str, Any]):
+    """Stands for the globals of a module, which a rank has itself.
+
+    Its items are sent: names that no source line can spell. pytest puts ``@pytest_ar`` into a
+    module whose asserts it rewrites, and without pytest the same module has no such global.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(item for item in vars(module).items() if not item[0].isidentifier())
+        self._module = module
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return vars, (self._module,)
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         # Not by an import statement: that also imports the folder that the module lies in,
         # and a module that was loaded from its file may lie in none that is a package.
-        found: Any = importlib.import_module(_known_as(module_name))
-        for name in global_name.split("."):
-            found = getattr(found, name)
-        return found
+        module = importlib.import_module(_known_as(module_name))
+        return operator.attrgetter(global_name)(module)
 
 
 def _known_as(name: str) -> str:
     return _MAIN if name == "__main__" else name
 
 
-def _is_found_by_name(function: FunctionType) -> bool:
-    found: object = sys.modules.get(function.__module__)
-    for name in function.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is function
-
-
-def _parts(function: FunctionType) -> tuple[Any, ...]:
-    """Take *function* apart into what :func:`_function` puts together."""
-    code = function.__code__
-    module = sys.modules.get(function.__module__ or "")
-    # Doctests, notebooks and exec have globals that no rank can load by name.
-    is_of_module = function.__globals__ is getattr(module, "__dict__", None) and hasattr(
-        module, "__file__"
-    )
-    return (
-        marshal.dumps(code),
-        _known_as(function.__module__) if is_of_module else None,
-        _globals_to_send(code, function.__globals__, is_of_module=is_of_module),
-        function.__qualname__,
-        function.__defaults__,
-        function.__kwdefaults__,
-        [cell.cell_contents for cell in function.__closure__ or ()],
-    )
-
-
-def _function(  # noqa: PLR0917  (the parts that a function has)
-    code: bytes,
-    module_name: str | None,
-    global_values: dict[str, Any],
-    qualname: str,
-    defaults: tuple[Any, ...] | None,
-    kwdefaults: dict[str, Any] | None,
-    cells: list[Any],
-) -> FunctionType:
-    namespace = (
-        {"__builtins__": builtins}
-        if module_name is None
-        else vars(importlib.import_module(module_name))
-    )
-    namespace.update(global_values)
-    closure = tuple(CellType(value) for value in cells)
-    function = FunctionType(marshal.loads(code), namespace, None, defaults, closure)  # noqa: S302
-    function.__qualname__ = qualname
-    function.__kwdefaults__ = kwdefaults
-    return function
-
-
-def _globals_to_send(
-    code: CodeType, namespace: dict[str, Any], *, is_of_module: bool
-) -> dict[str, Any]:
-    """Return the globals that *code* reads and that are not those of a module on the rank.
-
-    Of a module's function these are what a rewriter of its code put where no source line can
-    name it: pytest's assertion rewriting reads the global ``@pytest_ar``, which the same module
-    has not when it is loaded without pytest.
-    """
-    found = {
-        name: namespace[name]
-        for name in code.co_names
-        if name in namespace and not (is_of_module and name.isidentifier())
-    }
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found.update(_globals_to_send(constant, namespace, is_of_module=is_of_module))
-    return found
+def _is_found(module: ModuleType | None, thing: Any) -> bool:
+    try:
+        return operator.attrgetter(thing.__qualname__)(module) is thing
+    except AttributeError:
+        return False
 
 
 def _load(name: str, file: str) -> None:

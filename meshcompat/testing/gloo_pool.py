@@ -113,9 +113,11 @@ class GlooPool:
 
         *fn* and the arguments are pickled. A function that a name leads to is looked up in its
         module on the rank, which loads the module by name or, where that fails, from the file
-        that the caller has it from. Lambdas and closures are sent as code; they see the globals
-        of their module on the rank and copies of what they closed over. What a rank prints is
-        printed here when the case is over, each line with its rank.
+        that the caller has it from. Lambdas and closures are sent as code, and need cloudpickle:
+        ``pip install "meshcompat[testing]"``. They see the globals of their module on the rank
+        and copies of what they closed over. A rank cannot load the module of a notebook, whose
+        functions travel with copies of their globals. What a rank prints is printed here when
+        the case is over, each line with its rank.
 
         Args:
             fn: The function; ``torch.distributed.get_rank()`` tells it where it runs.
@@ -130,7 +132,7 @@ class GlooPool:
             List of length ``world_size``; entry ``r`` is the result on rank ``r``.
 
         Raises:
-            TypeError: *fn* or an argument cannot be sent.
+            TypeError: *fn* or an argument cannot be sent, or not without cloudpickle.
             RankFailure: *fn* raised on a rank. The others got ``grace`` seconds to end; if one
                 did not, all processes are replaced before the next case.
             RankDied: The process of a rank ended. All are replaced before the next case.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from tests.collectives.consumers import chunk, make_root, place_in, ranks_of
@@ -64,12 +66,12 @@ def same(found, wanted):
 
 def made_of(shape, kinds, device="cpu"):
     """Return how to make the meshes of these kinds of one root."""
+    return functools.partial(_made, shape, kinds, device)
 
-    def make():
-        root = make_root(shape, device)
-        return [KINDS[kind].make(root) for kind in kinds]
 
-    return make
+def _made(shape, kinds, device):
+    root = make_root(shape, device)
+    return [KINDS[kind].make(root) for kind in kinds]
 
 
 def is_right(by_rank, shape, kinds, wanted, tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,11 +86,21 @@ def run(tell: Tell) -> None:
         tell(tried("a pipeline", pipe, pool))
 
 
+def on_root(make: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
+    """Return what *make* makes of a root of this shape."""
+    return make(consumers.make_root(shape, DEVICE))
+
+
+def stages(root: Any) -> Any:
+    """Return the group that a pipeline talks over."""
+    return mc.get_group(root, "pp")
+
+
 def train(pool: GlooPool, case: Trained) -> dict[str, float]:
     """Return how far weights, shards and losses are from those of one process."""
     shape, make = case.shape, case.make
     meshes = case.meshes(consumers.ranks_of(shape))
-    by_rank = pool.run(consumers.trained, lambda: make(consumers.make_root(shape, DEVICE)), meshes)
+    by_rank = pool.run(consumers.trained, functools.partial(on_root, make, shape), meshes)
     is_whole = make is hsdp  # beside TP, a shard is a part of a part
     return exact(training.fsdp_error(by_rank, case, is_whole=is_whole))
 
@@ -127,10 +138,5 @@ def pipe(pool: GlooPool) -> dict[str, float]:
     """Return how far a pipeline of two stages is from one process."""
     shape = of_two(SHARD, PP)
     meshes = pick(PP)(consumers.ranks_of(shape))
-    by_rank = pool.run(
-        training.piped,
-        lambda: mc.get_group(consumers.make_root(shape, DEVICE), "pp"),
-        meshes,
-        DEVICE,
-    )
+    by_rank = pool.run(training.piped, functools.partial(on_root, stages, shape), meshes, DEVICE)
     return exact(training.pipeline_error(by_rank, meshes))
