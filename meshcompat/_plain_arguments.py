@@ -21,6 +21,8 @@ def in_order(given: object) -> tuple[Any, ...] | None:
     Lists of configuration libraries, `torch.Size`, arrays of NumPy and ``dict.keys()`` are such
     collections; a string, a set and a dict itself are not.
     """
+    if isinstance(given, (list, tuple)):  # first, as it nearly always is one and this is quick
+        return tuple(given)
     if isinstance(given, (str, bytes, Mapping)):
         return None
     if isinstance(given, AbstractSet) and not isinstance(given, KeysView):

@@ -24,14 +24,15 @@ def plain_torch() -> Iterator[None]:
     So what is made here is real and can be used anywhere, also where the caller is in a
     `FakeTensorMode` or makes a model on the meta device.
     """
-    with contextlib.ExitStack() as left:
-        left.enter_context(torch.inference_mode(mode=False))
+    with (
+        torch.inference_mode(mode=False),
         # torch: torch._C.DisableTorchFunction, since before 2.2; default devices are such a mode
-        left.enter_context(torch._C.DisableTorchFunction())
+        torch._C.DisableTorchFunction(),
         # torch: torch._C._DisableFuncTorch, since before 2.2; transforms such as torch.func.grad
-        left.enter_context(torch._C._DisableFuncTorch())
+        torch._C._DisableFuncTorch(),
         # torch: torch.utils._python_dispatch._disable_current_modes, since before 2.2
-        left.enter_context(_python_dispatch._disable_current_modes())
+        _python_dispatch._disable_current_modes(),
+    ):
         yield
 
 
