@@ -1,56 +1,51 @@
 """The tables of docs/nccl.md, from the runs in docs/data/nccl/: what no run has shown says "not run"."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from nccl import PARTS, STORED, is_right, those
-from records import Table, order, read
+from records import Table, by_release, read
 
 NOT_RUN = "not run"
 FACTS = ("torch", "GPUs", "driver", "CUDA", "NCCL", "python", "meshcompat at")
 WHY = ("name", "verdict", "told")
 
-
-def runs() -> list[dict[str, Any]]:
-    """Return the stored runs, none of them a rehearsal, by their torch."""
-    found = [read(path) for path in STORED.glob("*.json")]
-    return sorted(
-        (run for run in found if not run["rehearsal"]),
-        key=lambda run: order(release(run)),
-    )
+Run = dict[str, Any]
 
 
-def release(run: dict[str, Any]) -> str:
-    """Return the release of torch of a run: 2.11.0."""
-    return str(machine(run)["torch"]).partition("+")[0]
+def runs() -> dict[str, Run]:
+    """Return the stored runs by their torch, none of them a rehearsal."""
+    found = by_release({path.stem: read(path) for path in STORED.glob("*.json")})
+    return {release: run for release, run in found.items() if not run["rehearsal"]}
 
 
-def machine(run: dict[str, Any]) -> dict[str, Any]:
-    """Return what the first part told of the machine."""
-    results = [result for part in run["parts"] for result in part["results"]]
-    facts: dict[str, Any] = next(each for each in results if each["name"] == "machine")["figures"]
-    return facts
+def results(run: Run) -> Iterator[tuple[str, Run]]:
+    """Yield each result of a run, with the name of its part."""
+    for part in run["parts"]:
+        for result in part["results"]:
+            yield part["name"], result
 
 
-def where() -> Table:
+def machines() -> Table:
     """Return on what each run was made, one line a run."""
-    body = [
-        [
-            *(machine(run).get(fact, "") for fact in FACTS),
-            str(run["parts"][-1]["ranks"]),
-            run["date"],
-        ]
-        for run in runs()
-    ]
+    body = []
+    for run in runs().values():
+        facts = next(each["figures"] for _, each in results(run) if each["name"] == "machine")
+        ranks = str(run["parts"][-1]["ranks"])
+        body.append([*(facts.get(fact, "") for fact in FACTS), ranks, run["date"]])
     header = [*FACTS, "ranks", "date"]
     return header, body or [[NOT_RUN, *("" for _ in header[1:])]]
 
 
 def shown() -> Table:
     """Return what came of each part, one column a run."""
-    columns = runs()
-    heads = [f"torch {release(run)}" for run in columns] or ["verdict"]
+    heads = [f"torch {release}" for release in runs()] or ["verdict"]
     body = [
-        [part.name, part.shows, *([_verdict(part.name, run) for run in columns] or [NOT_RUN])]
+        [
+            part.name,
+            part.shows,
+            *([verdict(part.name, run) for run in runs().values()] or [NOT_RUN]),
+        ]
         for part in PARTS
     ]
     return ["part", "what it shows", *heads], body
@@ -58,20 +53,27 @@ def shown() -> Table:
 
 def figures() -> Table:
     """Return every figure of every run, without those of the machine."""
-    columns = [(release(run), _figures(run)) for run in runs()]
-    names = dict.fromkeys(name for _, told in columns for name in told)
-    body = [[*name, *(str(told.get(name, NOT_RUN)) for _, told in columns)] for name in names]
-    header = ["part", "what was tried", "figure", *(f"torch {name}" for name, _ in columns)]
+    columns = [
+        {
+            (part, result["name"], figure): str(value)
+            for part, result in results(run)
+            for figure, value in result["figures"].items()
+            if result["name"] != "machine" and figure != "s"
+        }
+        for run in runs().values()
+    ]
+    names = dict.fromkeys(name for column in columns for name in column)
+    body = [[*name, *(column.get(name, NOT_RUN) for column in columns)] for name in names]
+    header = ["part", "what was tried", "figure", *(f"torch {release}" for release in runs())]
     return header, body or [[NOT_RUN, "", ""]]
 
 
 def amiss() -> Table:
     """Return what was wrong or not asked, and why."""
     body = [
-        [release(run), part["name"], *(result[key].replace("|", r"\|") for key in WHY)]
-        for run in runs()
-        for part in run["parts"]
-        for result in part["results"]
+        [release, part, *(result[key].replace("|", r"\|") for key in WHY)]
+        for release, run in runs().items()
+        for part, result in results(run)
         if result["verdict"] != "right"
     ]
     header = ["torch", "part", "what was tried", "verdict", "why"]
@@ -81,35 +83,25 @@ def amiss() -> Table:
 def summary(releases: list[str]) -> str:
     """Return on which of these releases NCCL was tried, for the table of releases."""
     told = []
-    for run in runs():
-        verdicts = [_verdict(part.name, run) for part in PARTS]
-        count = sum(verdict.startswith("right") for verdict in verdicts)
-        told += [f"{release(run)}: {count} of {len(PARTS)} parts"] * (release(run) in releases)
+    for release, run in runs().items():
+        if release in releases:
+            count = sum(verdict(part.name, run).startswith("right") for part in PARTS)
+            told.append(f"{release}: {count} of {len(PARTS)} parts")
     return ", ".join(told) or NOT_RUN
 
 
 def table(part: str) -> Table:
     """Return a table of the page by its name."""
-    return {"machines": where, "": shown, "figures": figures, "amiss": amiss}[part]()
+    return {"machines": machines, "": shown, "figures": figures, "amiss": amiss}[part]()
 
 
-def _verdict(name: str, run: dict[str, Any]) -> str:
-    told = [part for part in run["parts"] if part["name"] == name]
-    if not told:
+def verdict(name: str, run: Run) -> str:
+    """Return what came of a part, in the last of its attempts."""
+    attempts = [part for part in run["parts"] if part["name"] == name]
+    if not attempts:
         return NOT_RUN
-    part = told[-1]
-    right, false = len(those("right", part)), len(those("wrong", part))
+    part = attempts[-1]
+    right, wrong = len(those("right", part)), len(those("wrong", part))
     if is_right(part):
         return f"right ({right} results, {part['seconds']:g} s)" if right else "not asked"
-    return f"{right} results right, {false} wrong; ended: {part['ended']}"
-
-
-def _figures(run: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
-    return {
-        (part["name"], result["name"], figure): value
-        for part in run["parts"]
-        for result in part["results"]
-        if result["name"] != "machine"
-        for figure, value in result["figures"].items()
-        if figure != "s"
-    }
+    return f"{right} results right, {wrong} wrong; ended: {part['ended']}"
