@@ -67,7 +67,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON, tags=["check"])
 def types(session: nox.Session) -> None:
-    """Run mypy --strict over the package, this file and ci/, and pyright too over what users write."""
+    """Run mypy over package, scripts and tests, strict but for tests, and pyright too over what users write."""
     with torch_environment(session, pinned(ROWS[NEWEST]), "types"):
         session.run("mypy", *session.posargs)
         session.run("pyright")

@@ -2,6 +2,7 @@
 
 from collections import UserList
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ class ConfiguredList(Sequence):
         return len(self.items)
 
 
-NAMES = {
+NAMES: dict[str, Any] = {
     "list": list,
     "tuple": tuple,
     "list of a configuration library": ConfiguredList,
@@ -34,7 +35,7 @@ NAMES = {
     "numpy strings": np.array,
     "names of an enum": lambda names: [mc.MeshAxisName(name) for name in names],
 }
-SIZES = {
+SIZES: dict[str, Any] = {
     "list of a configuration library": ConfiguredList,
     "torch.Size": torch.Size,
     "numpy ints": np.array,

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -135,7 +136,7 @@ class DeadError(Exception):
     """Stands for the end of a process."""
 
 
-def die_at(operation, key, store):
+def die_at(store, operation, key):
     """Return a store whose rank ends at the moment when it asks this."""
 
     class DyingStore:
@@ -155,7 +156,7 @@ def come_one_by_one(monkeypatch, dying, *, limit, culprit=7):
     monkeypatch.setattr(comparison, "patience", lambda _: 0.5)
     monkeypatch.setattr(comparison, "GRACE", 0.2)
     ranks = Ranks(dist.HashStore())
-    ranks.clients[culprit] = die_at(*dying, ranks.clients[culprit])
+    ranks.clients[culprit] = die_at(ranks.clients[culprit], *dying)
     with ThreadPoolExecutor(SIZE) as threads:
         jobs = [threads.submit(ranks.one, rank, ASKED, limit) for rank in range(SIZE - 1)]
         time.sleep(0.2)
@@ -173,7 +174,7 @@ def test_a_rank_that_dies_while_it_decides_is_missing(monkeypatch):
     """It waits for less than the others, finds that one is missing, and dies before it says so."""
     monkeypatch.setattr(comparison, "patience", lambda _: 0.5)
     ranks = Ranks(dist.HashStore())
-    ranks.clients[1] = die_at("set", "verdict", ranks.clients[1])
+    ranks.clients[1] = die_at(ranks.clients[1], "set", "verdict")
     limits = [2.0, 0.3, 2.0, 2.0]
     with ThreadPoolExecutor(SIZE) as threads:
         jobs = [threads.submit(ranks.one, rank, ASKED, limits[rank]) for rank in range(4)]
@@ -217,7 +218,8 @@ def test_all_come_at_the_last_moment_and_agree():
         def __getattr__(self, name):
             return getattr(self.store, name)
 
-    ranks.worlds[3].talk = Talk(SlowStore(ranks.clients[3]))
+    slow: Any = SlowStore(ranks.clients[3])
+    ranks.worlds[3].talk = Talk(slow)
     with ThreadPoolExecutor(SIZE) as threads:
         jobs = [
             threads.submit(ranks.one, rank, ASKED, 0.2 if rank == 3 else 5) for rank in range(7)
@@ -229,7 +231,7 @@ def test_all_come_at_the_last_moment_and_agree():
 def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
     """Rank after rank comes; then each hears."""
     store = MeasuredStore(tcp())
-    counting = [CountingStore(store) for _ in range(size)]
+    counting: list[Any] = [CountingStore(store) for _ in range(size)]
     worlds = [World(Talk(each), rank, size) for rank, each in enumerate(counting)]
     for number in range(3):
         for each in counting:
@@ -249,7 +251,7 @@ def test_no_rank_asks_more_of_the_store_in_a_larger_world(size):
 
 
 def test_nothing_is_left_in_the_store_of_what_ranks_agreed_on():
-    store = PlainStore()
+    store: Any = PlainStore()
     ranks = Ranks(store)
     ranks.compare(*[ASKED] * SIZE)
     keys = len(store.values)
@@ -353,7 +355,7 @@ def test_a_rank_that_is_late_at_a_file_store_is_named(monkeypatch, tmp_path):
 
 def test_a_connection_that_is_lost_while_a_rank_waits_is_no_timeout(monkeypatch):
     store = dist.HashStore()
-    lost = die_at("wait", "verdict", store)
+    lost = die_at(store, "wait", "verdict")
     with pytest.raises(mc.MeshMismatchError, match="failed in wait"):
         agree_on(monkeypatch, lost)
 

@@ -80,7 +80,10 @@ def test_the_table_lists_every_member_of_its_classes(instances):
 
 
 def test_the_table_lists_the_parameters_of_every_signature():
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[object, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
     there, expected = {}, {}
     for name in DEFINITIONS:
         if name.kind not in {"class", "function", "method"} or RELEASE not in name.releases:

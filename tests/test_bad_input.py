@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -140,9 +140,8 @@ def test_torch_mesh_without_groups_is_refused_where_a_group_is_asked():
             for name in ("_init_backend", "_init_process_groups")
             if name in device_mesh.DeviceMesh.__init__.__code__.co_varnames
         )
-        mesh = device_mesh.DeviceMesh(
-            "cpu", torch.arange(8), mesh_dim_names=("dp",), **{flag: False}
-        )
+        without: dict[str, Any] = {flag: False}
+        mesh = device_mesh.DeviceMesh("cpu", torch.arange(8), mesh_dim_names=("dp",), **without)
 
         with pytest.raises(mc.MeshLayoutError, match="without groups"):
             mc.get_group(mesh, "dp")

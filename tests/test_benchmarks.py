@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -145,6 +146,14 @@ def test_figures_are_those_of_the_samples():
 
 def test_sides_take_turns_to_come_first():
     seen = []
-    sides = {name: lambda name=name: seen.append(name) or 1.0 for name in "ab"}
-    turns.in_turns(sides, 3, lambda turn, rounds: [turn() for _ in range(rounds)])
+
+    def side(name):
+        seen.append(name)
+        return 1.0
+
+    def drive(turn, rounds):
+        for _ in range(rounds):
+            turn()
+
+    turns.in_turns({name: functools.partial(side, name) for name in "ab"}, 3, drive)
     assert "".join(seen) == "abbaab"

@@ -4,6 +4,7 @@ import contextlib
 import re
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_an_object_that_lacks_a_size_is_refused():
 
 def test_a_dict_of_sizes_is_refused_with_the_class_to_use():
     with fake_world(8), pytest.raises(mc.MeshLayoutError, match=r"meshcompat\.ParallelismSizes"):
-        mc.create_fsdp2_device_mesh({"tp_size": 2}, world_size=8)
+        mc.create_fsdp2_device_mesh({"tp_size": 2}, world_size=8)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("spec", [(2, 4), {"dp": 2, "tp": 4}, None])
@@ -95,7 +96,7 @@ def test_what_is_no_spec_is_refused_with_the_class_to_use(spec):
         mc.init_named_mesh(spec)
 
 
-SPECS = {
+SPECS: dict[str, Any] = {
     "fewer names than sizes": ((2, 4), ("dp",), {}),
     "more names than sizes": ((8,), ("dp", "tp"), {}),
     "one string for two sizes": ((2, 4), "dp", {}),
@@ -124,11 +125,12 @@ def test_a_spec_that_contradicts_itself_is_refused(fault):
 
 def test_a_spec_may_name_one_dim_to_flatten_by_a_string():
     with fake_world(8):
-        mesh = mc.init_named_mesh(mc.MeshSpec((2, 4), ("dp", "tp"), {"shard": "tp"}))
+        flattened: Any = {"shard": "tp"}
+        mesh = mc.init_named_mesh(mc.MeshSpec((2, 4), ("dp", "tp"), flattened))
         assert mc.get_ranks(mesh, "shard") == [0, 1, 2, 3]
 
 
-REGISTERED = {
+REGISTERED: dict[str, Any] = {
     "an unknown dim": ({"x": ("pp", "tp"), "y": ("dp", "cp")}, mc.MeshDimError),
     "a dim's name": ({"x": ("pp", "tp"), "tp": ("dp", "tp")}, mc.MeshLayoutError),
     "dims out of order": ({"x": ("pp", "tp"), "y": ("tp", "dp")}, mc.MeshLayoutError),
@@ -191,7 +193,7 @@ def test_publishing_dims_that_lie_apart_never_gives_a_wrong_slice():
             assert sliced(mesh, "apart") == right
 
 
-MOE = {
+MOE: dict[str, Any] = {
     "sizes that do not multiply up": (
         {"ep_shard_size": 3, "ep_size": 2},
         r"ep_shard_size \* ep_size = 3 \* 2 = 6, but mesh dims .* have 4 ranks",
@@ -236,9 +238,8 @@ def test_an_expert_dim_whose_group_would_be_sorted_is_refused():
 def test_an_expert_mesh_takes_the_stages_that_pp_leaves():
     for rank in each_rank(8):
         mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("dp", "pp", "tp"))
-        experts = mc.create_moe_mesh(
-            mesh, ep_shard_size=2, ep_size=2, pp_size=2, ranks=torch.arange(8)
-        )
+        ranks: Any = torch.arange(8)
+        experts = mc.create_moe_mesh(mesh, ep_shard_size=2, ep_size=2, pp_size=2, ranks=ranks)
         first = rank // 2 % 2 * 2
         assert experts.mesh.tolist() == [[first, first + 1], [first + 4, first + 5]]
         assert mc.create_moe_mesh(mesh, ep_shard_size=2, ep_size=2) is experts

@@ -4,6 +4,7 @@ import contextlib
 import enum
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,7 +232,13 @@ def test_ranks_that_descend_are_kept_in_order_or_refused_with_nothing_made(paral
 
 
 def test_ranks_come_in_any_ordered_form():
-    forms = ([4, 5, 6, 7], (4, 5, 6, 7), range(4, 8), torch.arange(4, 8), np.arange(4, 8))
+    forms: list[Any] = [
+        [4, 5, 6, 7],
+        (4, 5, 6, 7),
+        range(4, 8),
+        torch.arange(4, 8),
+        np.arange(4, 8),
+    ]
     with fake_world(8, rank=4):
         for ranks in (*forms, iter([4, 5, 6, 7])):
             mesh, _ = mc.create_fsdp2_device_mesh(

@@ -1,6 +1,7 @@
 """Groups that a rank is not in are counted, and nobody can tell: torch's books are as if all were made."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from tests.support.layout_table import LAYOUTS, build_ours
 
 def books():
     """Return what torch has written down of all groups, in plain values."""
-    world = distributed_c10d._world  # noqa: SLF001
+    world: Any = distributed_c10d._world  # noqa: SLF001
     return {
         "count": world.group_count,
         "names": sorted(world.pg_names.values()),

@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 import meshcompat as mc
 from meshcompat.testing import each_rank, fake_world
 from tests.support import native
-from tests.support.native_faults import in_thread
+from tests.support.native_faults import of_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,10 +148,9 @@ def test_result_is_that_of_torch_on_every_rank(case, shape):
 
     for _ in each_rank(8):
         # Up to 2.9 torch mixes up equal meshes of one thread, also of worlds that are gone.
-        caught = []
-        in_thread(lambda caught=caught: caught.append(outcome_of(ask_torch)))
-        if caught[0] is not None:
-            raise caught[0]
+        error = of_a_thread(outcome_of, ask_torch)
+        if error is not None:
+            raise error
         ask_us()
 
     assert ours == answers

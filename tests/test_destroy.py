@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ class TestDestroyMesh:
     def test_keeps_groups_that_others_own(self):
         before = native.groups()
         theirs = init_device_mesh("cpu", (2, 4), mesh_dim_names=("a", "b"))
-        pair = dist.new_group([1, 5])
+        pair: Any = dist.new_group([1, 5])
         mesh = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
         of_group = mc.from_group(dist.group.WORLD, "cpu", mesh_dim_names=("all",))
         mc.register_axis(mesh, "world", dist.group.WORLD)

@@ -60,6 +60,10 @@ def test_a_fake_world_has_no_gloo_in_it():
         assert process_groups.gloo_backends() == []
 
 
+def stem_of(module):
+    return module.__name__.rpartition(".")[2]
+
+
 def rows():
     return tomllib.loads(MATRIX.read_text(encoding="utf-8"))["rows"]
 
@@ -74,7 +78,7 @@ class TestTable:
 
     def test_has_every_module_once(self):
         files = {path.stem for path in (PACKAGE / "_eras").glob("torch_*.py")}
-        assert [era.module.__name__.rpartition(".")[2] for era in _eras.ERAS] == sorted(files)
+        assert [stem_of(era.module) for era in _eras.ERAS] == sorted(files)
         assert [era.module for era in _eras.ERAS] == MODULES
 
     def test_covers_the_matrix(self):
@@ -126,7 +130,7 @@ class TestModules:
 
     def test_import_nothing_from_an_older_era(self):
         """So that the oldest can be deleted."""
-        stems = [era.module.__name__.rpartition(".")[2] for era in _eras.ERAS]
+        stems = [stem_of(era.module) for era in _eras.ERAS]
         for place, stem in enumerate(stems):
             text = (PACKAGE / "_eras" / f"{stem}.py").read_text(encoding="utf-8")
             assert not [older for older in stems[:place] if older in text]

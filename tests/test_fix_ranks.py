@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ PROGRAMS = {
 
 
 def ranks(code, rank):
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     with fake_world(8, rank=rank), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what torch says about its private names
         exec(compile(code, "program", "exec"), names)  # noqa: S102  (the programs above)

@@ -92,9 +92,10 @@ counts = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.
 
 @counts
 def test_any_command_line_is_run_or_refused_with_a_message(count, monkeypatch, capsys, figure):
-    asked, told = [], []
-    sys.stderr.reconfigure(errors="backslashreplace")  # as that of a process is, and capsys' is not
-    monkeypatch.setattr(command, "run", lambda request: asked.append(request) or 0)
+    told = []
+    # As that of a process is, and capsys' is not.
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    monkeypatch.setattr(command, "run", lambda _: 0)
 
     def check(line, environment):
         for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"):
@@ -102,7 +103,7 @@ def test_any_command_line_is_run_or_refused_with_a_message(count, monkeypatch, c
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         try:
-            code = main(line)
+            code: object = main(line)
         except SystemExit as ended:
             code = ended.code
             written = capsys.readouterr()

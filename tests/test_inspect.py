@@ -74,7 +74,7 @@ class TestFlattenedMeshes:
 
     def test_are_read_only(self, mesh):
         with pytest.raises(TypeError):
-            mc.get_flattened_meshes(mesh)["x"] = mesh
+            mc.get_flattened_meshes(mesh)["x"] = mesh  # type: ignore[index]
 
 
 class TestAxes:
@@ -111,7 +111,7 @@ class TestAxes:
                 assert mc.has_axis(one, name)
                 assert mc.get_flat_mesh(one, name).size() == mc.get_axis_size(one, name)
             assert not mc.has_axis(one, "cp")
-            assert not mc.has_axis(one, 0)
+            assert not mc.has_axis(one, 0)  # type: ignore[arg-type]
 
 
 class TestLocalRank:

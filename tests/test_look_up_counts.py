@@ -9,6 +9,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -270,9 +271,9 @@ class TestAnswers:
     def test_of_several_names_are_none_of_one_name(self, mesh):
         mc.get_submesh(mesh, HSDP)
         with pytest.raises(mc.MeshDimError):
-            mc.get_flat_mesh(mesh, HSDP)
+            mc.get_flat_mesh(mesh, HSDP)  # type: ignore[arg-type]
         with pytest.raises(mc.MeshDimError):
-            mc.get_axis_size(mesh, HSDP)
+            mc.get_axis_size(mesh, HSDP)  # type: ignore[call-overload]
 
     def test_end_with_their_world(self):
         def refused(look_up):
@@ -294,7 +295,7 @@ class TestAnswers:
         class Mesh:
             device_type = "cpu"
 
-        made = Mesh()
+        made: Any = Mesh()
         view = remember(made, View(view_of(mesh).root, (), made))
         view.made["me"] = made
         reference = weakref.ref(made)

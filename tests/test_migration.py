@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -43,7 +43,7 @@ def shown(code):
 
 
 def run(idiom, rank):
-    namespace = {"__name__": "guide", "shown": []}
+    namespace: dict[str, Any] = {"__name__": "guide", "shown": []}
     for code in (START, *idiom.after):
         exec(compile(shown(code), f"migration.md: {idiom.title}", "exec"), namespace)  # noqa: S102
     if rank == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,7 +188,7 @@ def test_submesh_of_a_dim_and_neighbours_flattened_makes_no_group_and_does_not_w
     assert recwarn.list == []
 
 
-def on_some_ranks() -> tuple[object, ...]:
+def on_some_ranks() -> tuple[Any, ...]:
     mesh = mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"), ranks=[1, 2, 5, 7])
     tp = pick(mesh, "tp")
     flat = mc.flatten(mesh, "flat")

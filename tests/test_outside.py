@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from torch.distributed import device_mesh
 
@@ -9,7 +11,10 @@ import meshcompat as mc
 from meshcompat.testing import fake_world
 from tests.support.bad_calls import OF_A_MESH, RANK
 
-OUTSIDE: dict[str, object] = {
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OUTSIDE: dict[str, Callable[[Any], object]] = {
     **OF_A_MESH,
     "concatenate": lambda mesh: mc.concatenate([mc.get_flat_mesh(mesh, "pp"), mc.get_flat_mesh(mesh, "tp")]),
     "create_ring_ulysses_mesh": lambda _: mc.create_ring_ulysses_mesh(

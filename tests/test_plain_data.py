@@ -7,6 +7,7 @@ import copy
 import io
 import json
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def test_equal_roots_are_told_apart():
 
 def test_a_module_with_a_mesh_is_copied():
     with fake_world(8, RANK):
-        model = torch.nn.Linear(2, 2)
+        model: Any = torch.nn.Linear(2, 2)
         model.mesh = mc.get_submesh(ours(), "tp")
         assert copy.deepcopy(model).mesh is model.mesh
 

@@ -46,7 +46,7 @@ def codes_of(**given):
 def run(capsys, *words):
     """Return the exit code and what stands on both streams."""
     try:
-        code = main(["plan", *words])
+        code: object = main(["plan", *words])
     except SystemExit as ended:
         code = ended.code
     told = capsys.readouterr()

@@ -1,6 +1,7 @@
 """Mesh dims joined and split: the ranks of reshaping, and groups only where ranks are new."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -69,7 +70,8 @@ class TestFlatten:
 
     def test_joins_every_choice_of_dims_in_the_order_of_the_root(self):
         choices = ["ab", "ac", "ad", "bc", "bd", "cd", "abc", "abd", "acd", "bcd", "abcd"]
-        grid = Grid((2, 2, 2, 2), "abcd", **{f"flat_{choice}": choice for choice in choices})
+        joined: dict[str, Any] = {f"flat_{choice}": choice for choice in choices}
+        grid = Grid((2, 2, 2, 2), "abcd", **joined)
         for _ in each_rank(16):
             mesh = mc.init_device_mesh("cpu", (2, 2, 2, 2), mesh_dim_names=tuple("abcd"))
             for choice in choices:
@@ -183,7 +185,7 @@ class TestFlatten:
             mc.flatten(mc.get_submesh(mesh, dims), name, timeout=MINUTE)
 
     def test_writes_to_torchs_registry_only_where_its_consumers_need_it(self, mesh):
-        era = _eras.primitives()
+        era: Any = _eras.primitives()
         mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "run")
         mc.flatten(mc.get_submesh(mesh, ("pp", "tp")), "gap")
         is_found_there_only = _eras.era().links == "tables" and era.publishes_flattened()
@@ -201,13 +203,14 @@ class TestUnflatten:
         for _ in each_rank(16):
             mesh = mc.init_device_mesh("cpu", (2, 8), mesh_dim_names=("a", "bcd"))
             every = mc.flatten(mesh, "abcd")
-            for whole, dim, sizes, names, wanted in [
+            splits: list[tuple[Any, ...]] = [
                 (mesh, "bcd", (2, 4), ("b", "cd"), ("a", "b", "cd")),
                 (mesh, 1, (4, 2), ("bc", "d"), ("a", "bc", "d")),
                 (mesh, -1, (2, 2, 2), ("b", "c", "d"), ("a", "b", "c", "d")),
                 (mc.get_flat_mesh(mesh, "bcd"), 0, (2, 4), ("b", "cd"), ("b", "cd")),
                 (every, "abcd", (2, 2, 4), ("a", "b", "cd"), ("a", "b", "cd")),
-            ]:
+            ]
+            for whole, dim, sizes, names, wanted in splits:
                 view = mc.unflatten(whole, dim, sizes, names)
                 assert seen(view) == grid.facts(wanted)
                 assert mc.get_root_mesh(view) is mesh

@@ -5,6 +5,7 @@ import re
 import socket
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ class TestOverTheWorld:
             assert seen(mesh) == Grid((2, 4), "ab").facts(("a", "b"), called=None)
 
     def test_takes_one_size_and_one_name(self, world):  # noqa: ARG002
-        mesh = mc.init_device_mesh("cpu", 8, mesh_dim_names="dp")
+        mesh = mc.init_device_mesh("cpu", 8, mesh_dim_names="dp")  # type: ignore[arg-type]
         assert seen(mesh) == Grid((8,), ("dp",)).facts("dp")
 
     def test_makes_one_group_per_partition_and_takes_the_default_group(self, world):  # noqa: ARG002
@@ -170,7 +171,8 @@ class TestOverSomeRanks:
             assert seen(mesh) == grid.facts(("dp", "tp"))
 
     def test_takes_ranks_as_a_tensor(self, world):  # noqa: ARG002
-        mesh = mc.init_device_mesh("cpu", (2, 2), ranks=torch.tensor(self.RANKS))
+        ranks: Any = torch.tensor(self.RANKS)
+        mesh = mc.init_device_mesh("cpu", (2, 2), ranks=ranks)
         assert mesh.mesh.tolist() == [[1, 2], [5, 7]]
 
     def test_lies_beside_another_root_over_the_other_ranks(self):

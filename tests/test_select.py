@@ -2,6 +2,7 @@
 
 import enum
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ class TestGetSubmesh:
 
     def test_names_that_cannot_be_a_key_are_no_names(self, mesh):
         with pytest.raises(mc.MeshDimError, match="asked for by name"):
-            mc.get_submesh(mesh, [["rep"]])
+            mc.get_submesh(mesh, [["rep"]])  # type: ignore[list-item]
 
 
 class TestForeignMeshes:
@@ -244,7 +245,7 @@ class TestForeignMeshes:
     )
     def test_a_mesh_is_a_part_of_torchs_root_only_where_its_ranks_are_a_part(self, ranks, is_part):
         """From 2.5 to 2.9 torch can name the root of an equal mesh."""
-        era = _eras.primitives()
+        era: Any = _eras.primitives()
         with fake_world(8):
             mesh = mc.init_device_mesh(
                 "cpu", (2, 2), mesh_dim_names=("dp", "tp"), ranks=[0, 1, 2, 3]
@@ -345,14 +346,15 @@ class TestConcatenate:
     def test_has_the_dims_of_the_meshes_in_their_order(self):
         for _ in each_rank(16):
             mesh = root_of(CONTRACT)
-            for parts in [
+            choices: list[list[tuple[str, ...]]] = [
                 [("pp",), ("cp",)],
                 [("cp",), ("pp",)],
                 [("shard_cp",), ("rep", "pp")],
                 [("rep",), ("pp_shard",), ("cp",)],
                 [("cp", "rep"), ("shard", "pp")],
                 [("shard",)],
-            ]:
+            ]
+            for parts in choices:
                 whole = mc.concatenate([mc.get_submesh(mesh, part) for part in parts])
                 names = tuple(itertools.chain(*parts))
                 assert seen(whole) == CONTRACT.facts(names)

@@ -63,6 +63,14 @@ def default_dtype(dtype):
         torch.set_default_dtype(before)
 
 
+@contextlib.contextmanager
+def nested(*contexts):
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
 SURROUNDINGS = {
     "default device meta": lambda: default_device("meta"),
     "default device cuda": lambda: default_device("cuda"),
@@ -76,14 +84,6 @@ SURROUNDINGS = {
     "a function mode": EveryFunctionFails,
     "a dispatch mode": EveryOperatorFails,
 }
-
-
-@contextlib.contextmanager
-def nested(*contexts):
-    with contextlib.ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
 
 
 def readable(printed):

@@ -1,6 +1,7 @@
 """The kit's worlds in one process: they are what they say, and they always end."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -14,9 +15,13 @@ def test_fake_world_is_the_rank_that_was_asked_for():
         assert (dist.get_rank(), dist.get_world_size()) == (11, 16)
 
 
+def fail():
+    raise KeyError
+
+
 def test_fake_world_ends_after_an_error():
     with pytest.raises(KeyError), fake_world(4):
-        raise KeyError
+        fail()
     assert not dist.is_initialized()
 
 
@@ -42,7 +47,8 @@ def test_fake_world_refuses_a_rank_outside(world_size, rank):
 
 def test_fake_world_makes_groups_with_their_ranks():
     with fake_world(8, rank=2):
-        assert dist.get_process_group_ranks(dist.new_group([2, 6])) == [2, 6]
+        group: Any = dist.new_group([2, 6])
+        assert dist.get_process_group_ranks(group) == [2, 6]
         assert dist.new_group([1, 5]) is dist.GroupMember.NON_GROUP_MEMBER
 
 

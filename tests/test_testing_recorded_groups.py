@@ -3,6 +3,7 @@
 import sys
 import types
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -42,7 +43,7 @@ def test_recorded_groups_sees_calls_through_every_module_of_torch(module):
 
 @pytest.mark.usefixtures("world")
 def test_recorded_groups_sees_calls_of_a_module_that_imported_the_name(monkeypatch):
-    importer = types.ModuleType("importer")
+    importer: Any = types.ModuleType("importer")
     importer.new_group = original = dist.new_group
     monkeypatch.setitem(sys.modules, "importer", importer)
     with recorded_groups() as groups:
@@ -85,12 +86,16 @@ def test_recorded_groups_nests():
     assert [record.ranks for record in inner] == [(1,)]
 
 
+def fail():
+    raise KeyError
+
+
 @pytest.mark.usefixtures("world")
 def test_recorded_groups_restores_torch_after_an_error():
     modules = (dist, distributed_c10d, device_mesh)
     before = [module.new_group for module in modules]
     with pytest.raises(KeyError), recorded_groups():
-        raise KeyError
+        fail()
     assert [module.new_group for module in modules] == before
 
 

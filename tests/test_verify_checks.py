@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -37,7 +39,8 @@ def test_a_mesh_must_agree_with_the_sum(monkeypatch, listed, place, fault):
     monkeypatch.setattr(mc, "get_ranks", lambda *_: listed)
     monkeypatch.setattr(mc, "get_flat_mesh", lambda *_: Mesh(place))
     row = Row("fsdp2", "dp_shard", (2,))
-    assert checks.fault_of(standard_plan(4), row, 0, Mesh(place), [(0, 1), (2, 1)]) == fault
+    mesh: Any = Mesh(place)
+    assert checks.fault_of(standard_plan(4), row, 0, mesh, [(0, 1), (2, 1)]) == fault
 
 
 def test_a_rank_chooses_its_device_before_it_joins(monkeypatch):
@@ -55,7 +58,8 @@ def test_a_rank_chooses_its_device_before_it_joins(monkeypatch):
         def began(self, step):
             pass
 
-    error = checks.run(standard_plan(1), world, Silent())
+    silent: Any = Silent()
+    error = checks.run(standard_plan(1), world, silent)
     assert error == "RuntimeError: no nccl here"
     assert chosen == [device]
 

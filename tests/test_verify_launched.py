@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 
 import pytest
 
@@ -26,7 +27,7 @@ class Job:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch.distributed", "meshcompat.verify.launched.command"])
         with quiet_environment():
-            multiprocessing.forkserver.ensure_running()
+            forkserver.ensure_running()
         arguments = ("--timeout", str(TIMEOUT), "--device", "cpu", *arguments)
         self.launches = [
             Launch(rank, world_size, port, str(folder), arguments, fault)

@@ -88,7 +88,7 @@ def groups() -> int:
     return len(distributed_c10d._world.pg_map)
 
 
-def ranks_of(mesh: DeviceMesh, dim: int | None = None) -> list[int]:
+def ranks_of(mesh: DeviceMesh, dim: int | str | None = None) -> list[int]:
     """Return the ranks of a mesh's own process group, asked through the mesh."""
     found = mesh.get_group() if dim is None else mesh.get_group(dim)
     # 2.2 returns the groups of all dims when it is asked for none.

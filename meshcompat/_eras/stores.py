@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 import torch.distributed as dist
-from torch.distributed import Store, distributed_c10d  # type: ignore[attr-defined]
+from torch.distributed import Store, distributed_c10d
 
 __all__ = ["Failure", "Store", "default_store", "failure_of"]
 

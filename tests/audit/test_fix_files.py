@@ -10,6 +10,7 @@ import pytest
 from meshcompat.audit import fix
 from meshcompat.audit.fix import outcome as carrying
 from meshcompat.audit.fix.edits import RefusedError
+from meshcompat.audit.fix.write import write
 from meshcompat.audit.report import audit
 from meshcompat.audit.settings import Settings
 from tests.support.audited import as_json, run
@@ -121,7 +122,6 @@ def test_nothing_is_flattened_otherwise_where_a_look_up_could_not_be_written(tmp
     maker.write_bytes(CODE.replace(b"mesh._get_root_mesh()", b'mesh._flatten("n")'))
     taker.write_bytes(CODE.replace(b"mesh._get_root_mesh()", b'mesh["n"]'))
     kept = maker.read_bytes()
-    write = carrying.write
 
     def refusing(found, content):
         if found.path == "taker.py":

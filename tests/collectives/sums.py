@@ -93,7 +93,7 @@ def _expected_on(rank, meshes):
         if rank in ranks:
             coordinate = tuple(int(place) for (place,) in np.nonzero(ranks == rank))
             lines = [
-                ranks[(*coordinate[:dim], slice(None), *coordinate[dim + 1 :])].tolist()
+                np.moveaxis(ranks, dim, -1)[coordinate[:dim] + coordinate[dim + 1 :]].tolist()
                 for dim in range(ranks.ndim)
             ]
             return Seen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -175,11 +177,12 @@ def compiled(make_mesh, way):
 
     part = torch.full((2, 3), float(dist.get_rank()))
     rows = api.DTensor.from_local(part, mesh, [api.Shard(0)], run_check=False)
-    function, arguments = {
+    ways: dict[str, tuple[Any, tuple[object, ...]]] = {
         "closed over": (closed_over, (part,)),
         "of a DTensor argument": (with_dtensor, (rows,)),
         "as an argument": (with_mesh, (part, mesh)),
-    }[way]
+    }
+    function, arguments = ways[way]
     compiled_function = torch.compile(function, backend="aot_eager", fullgraph=True)
     return torch.as_tensor(compiled_function(*arguments))[::2, 0].tolist()
 

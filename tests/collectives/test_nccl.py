@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def bind_device(rendezvous):
     rank, world_size = dist.get_rank(), dist.get_world_size()
     dist.destroy_process_group()
     # gloo splits no groups, so that a rehearsal binds nothing.
-    bound = (
+    bound: dict[str, Any] = (
         {} if DEVICE == "cpu" else {"device_id": torch.device(DEVICE, torch.cuda.current_device())}
     )
     dist.init_process_group(

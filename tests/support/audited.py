@@ -32,7 +32,7 @@ def run(*arguments):
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            code = main(["audit", *map(str, arguments)])
+            code: object = main(["audit", *map(str, arguments)])
         except SystemExit as stop:
             code = stop.code
     return code, out.getvalue(), err.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAMES = ("pp", "dp", "tp")
 RANK = 5  # at (1, 0, 1): no coordinate of the mesh is all zeros or all ones
 
-OF_A_MESH: dict[str, Callable[[object], object]] = {
+OF_A_MESH: dict[str, Callable[[Any], object]] = {
     "concatenate": lambda mesh: mc.concatenate([mesh]),
     "create_moe_mesh": lambda mesh: mc.create_moe_mesh(mesh, ep_shard_size=2, ep_size=2),
     "create_ring_ulysses_mesh": lambda mesh: mc.create_ring_ulysses_mesh(

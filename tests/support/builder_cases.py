@@ -69,7 +69,9 @@ def combinations(world_size: int, at_most: int | None = None) -> list[Sizes]:
     divisors = [size for size in range(1, world_size + 1) if world_size % size == 0]
     every = [
         Sizes(*shape, ep, leaves_dp_out=(index + ep) % 2 == 0)
-        for index, shape in enumerate(itertools.product(divisors, repeat=5))
+        for index, shape in enumerate(
+            itertools.product(divisors, divisors, divisors, divisors, divisors)
+        )
         if math.prod(shape) == world_size and (shape[1] == 1 or shape[2] > 1)
         for ep in divisors
         if world_size // shape[0] % ep == 0

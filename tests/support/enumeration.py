@@ -169,11 +169,13 @@ def join(dims: Sequence[Lines]) -> Lines:
 def split(lines: Lines, sizes: Sequence[int]) -> list[Lines] | None:
     """Return one dim as several, or None where a line is no sum of steps along each."""
     parts = lines.rows.reshape(-1, *sizes)
-    first = parts[(slice(None), *[slice(1)] * len(sizes))]
+    start = [slice(None), *[slice(1)] * len(sizes)]
+    first = parts[tuple(start)]
     total = first
     for axis in range(len(sizes)):
-        along = [slice(None) if axis == other else slice(1) for other in range(len(sizes))]
-        total = total + parts[(slice(None), *along)] - first
+        along = [*start]
+        along[1 + axis] = slice(None)
+        total = total + parts[tuple(along)] - first
     if not (total == parts).all():
         return None
     return [

@@ -11,6 +11,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,9 @@ from meshcompat import _release
 from meshcompat.testing import fake_world, recorded_groups
 from tests.support.small_world import KINDS, RANK, ours
 
-SAFE = {"weights_only": True} if hasattr(torch.serialization, "add_safe_globals") else {}
+SAFE: dict[str, Any] = (
+    {"weights_only": True} if hasattr(torch.serialization, "add_safe_globals") else {}
+)
 
 
 def _write_json(mesh, path):

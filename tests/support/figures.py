@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -26,15 +26,14 @@ class Figures:
     """A plugin that gathers what tests tell; figures that are counts are added up."""
 
     def __init__(self) -> None:
-        self.sections: dict[str, dict[str, object]] = {}
+        self.sections: dict[str, dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take up the figures of a test that passed."""
         if report.when != "call" or not report.passed:
             return
-        for section, name, value in [
-            told for kind, told in report.user_properties if kind == PROPERTY
-        ]:
+        properties: list[tuple[str, Any]] = report.user_properties
+        for section, name, value in [told for kind, told in properties if kind == PROPERTY]:
             figures = self.sections.setdefault(section, {})
             is_count = isinstance(value, int) and name in figures
             figures[name] = figures[name] + value if is_count else value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,7 @@ FLATTENED = {
     "dp_cp": ("dp_replicate", "dp_shard", "cp"),
 }
 _PARAMETERS = inspect.signature(DeviceMesh.__init__).parameters
-_WITHOUT_GROUPS = {
+_WITHOUT_GROUPS: dict[str, Any] = {
     name: False for name in ("_init_backend", "_init_process_groups") if name in _PARAMETERS
 }
 
@@ -61,7 +62,7 @@ def over_ranks(shape, ranks):
         rest = [index for index, dim in enumerate(NAMES) if dim not in joined]
         first, mine = None, None
         for place in itertools.product(*(range(shape[index]) for index in rest)):
-            index = [slice(None)] * len(shape)
+            index: list[slice | int] = [slice(None)] * len(shape)
             for dim, at in zip(rest, place, strict=True):
                 index[dim] = at
             part = ordered[tuple(index)].flatten()

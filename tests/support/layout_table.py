@@ -7,7 +7,7 @@ chosen small; shapes, names and joined dims are those of each project's own code
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -275,7 +275,7 @@ LAYOUTS = (
 )
 
 
-def build_ours(layout: Layout, device: str = "cpu", **options: object) -> Ours:
+def build_ours(layout: Layout, device: str = "cpu", **options: Any) -> Ours:
     """Make the meshes of *layout*; *options* are for every `flatten` and `unflatten`."""
     root = mc.init_device_mesh(device, layout.shape, mesh_dim_names=layout.names)
     flat = {

@@ -52,7 +52,7 @@ class Grid:
         """*joined* names axes together, the last varies fastest."""
         order = range(math.prod(shape)) if ranks is None else ranks
         self.ranks = np.array(order).reshape(shape)
-        self.axes = {name: (index,) for index, name in enumerate(names)}
+        self.axes: dict[str, tuple[int, ...]] = {name: (index,) for index, name in enumerate(names)}
         for name, parts in joined.items():
             self.axes[name] = tuple(self.axes[part][0] for part in parts)
 
@@ -83,7 +83,7 @@ def facts_of(ranks: np.ndarray, names: Sequence[str] | None) -> Facts:
         groups: list[Any] = [OUTSIDE] * ranks.ndim
     else:
         groups = [
-            ranks[(*coordinate[:dim], slice(None), *coordinate[dim + 1 :])].tolist()
+            np.moveaxis(ranks, dim, -1)[coordinate[:dim] + coordinate[dim + 1 :]].tolist()
             for dim in range(ranks.ndim)
         ]
     return Facts(
@@ -114,6 +114,7 @@ def seen(mesh: DeviceMesh) -> Facts:
 
 def _asked(mesh: DeviceMesh, dim: int | str | None) -> tuple[Any, Any]:
     """Return group and local rank of one mesh dim by torch's own methods."""
+    group: Any
     try:
         group = list(dist.get_process_group_ranks(mesh.get_group(dim)))
     except NotInMeshError:

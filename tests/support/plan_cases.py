@@ -114,7 +114,8 @@ def _request(chance: random.Random) -> Request:
         "megatron-fsdp": ("tp", "cp"),
         "ddp": (),
     }[kind]
-    left, sizes = world_size, {}
+    left = world_size
+    sizes: dict[str, Any] = {}
     for name in chance.sample(wanted, len(wanted)):
         if chance.random() < 0.6:
             sizes[name] = chance.choice(_divisors(left))
@@ -124,7 +125,7 @@ def _request(chance: random.Random) -> Request:
     if chance.random() < 0.15:
         name = chance.choice(["dp", "dp_replicate", "tp", "pp", "cp", "ep"])
         sizes[name] = chance.choice([-1, 0, None, 1, 2, 3, 5, 64, True, "2"])
-    splits = ()
+    splits: tuple[Split, ...] = ()
     if kind != "ddp" and chance.random() < 0.3:
         splits = (_split(chance, chance.choice(["cp", "tp", "dp", "dp_cp", "ring"]), world_size),)
     return Request(world_size, kind, sizes, splits=splits, rank=rank)

@@ -62,7 +62,8 @@ class Step:
         """Return the same step after one that it does not need has gone."""
         if not hasattr(self, "mesh"):
             return self
-        return replace(self, mesh=self.mesh - (self.mesh > gone))
+        # Those that have one have it as a field.
+        return replace(self, mesh=self.mesh - (self.mesh > gone))  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def draw_step(drawing: Drawing) -> Step:
     return replace(draw_call(drawing, kind, number), in_thread=drawing.rarely())
 
 
-def draw_call(drawing: Drawing, kind: type[Step], number: int) -> Step:
+def draw_call(drawing: Drawing, kind: Any, number: int) -> Step:
     """Draw the arguments of a call on a mesh."""
     if kind is Concatenate:
         return Concatenate((number, *draw_meshes_beside(drawing, number)))

@@ -90,7 +90,7 @@ KILLS = [fault for fault in FAULTS if "killed" in fault]
 def call_and_write(path, call):
     """Make a call and leave what came of it in a file: the pool only tells of who died."""
     start = time.monotonic()
-    told = {"kind": None}
+    told: dict[str, object] = {"kind": None}
     try:
         call()
     except RuntimeError as error:

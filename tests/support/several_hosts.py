@@ -60,8 +60,9 @@ class Hosts:
         children = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children")
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self._keeper.poll() is None:
-            with contextlib.suppress(OSError, IndexError):
-                return int(children.read_text().split()[0])
+            with contextlib.suppress(OSError):
+                if born := children.read_text().split():
+                    return int(born[0])
             time.sleep(0.02)
         self._keeper.kill()
         _, error = self._keeper.communicate()

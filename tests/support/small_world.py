@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import meshcompat as mc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.distributed.device_mesh import DeviceMesh
 
 NAMES = ("pp", "dp", "tp")
 RANK = 5
@@ -16,7 +23,7 @@ def flat_of(mesh):
     return mc.flatten(mc.get_submesh(mesh, ("dp", "tp")), "flat")
 
 
-KINDS = {
+KINDS: dict[str, Callable[[DeviceMesh], DeviceMesh]] = {
     "root": lambda mesh: mesh,
     "submesh": lambda mesh: mc.get_submesh(mesh, ("pp", "tp")),
     "submesh in another order": lambda mesh: mc.get_submesh(mesh, ("tp", "pp")),

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from meshcompat.verify import arguments, command
 from meshcompat.verify.plan import STANDARD_NAMES, Plan, derive_shape
@@ -40,7 +40,8 @@ def quiet_environment():
                 os.environ[name] = given[name]
 
 
-class Fault(NamedTuple):
+@dataclass(frozen=True)
+class Fault:
     """An all-reduce with which one rank goes wrong on one mesh dim."""
 
     kind: str
@@ -67,7 +68,8 @@ class Fault(NamedTuple):
         return began
 
 
-class Launch(NamedTuple):
+@dataclass(frozen=True)
+class Launch:
     """One rank as a launcher starts it."""
 
     rank: int

@@ -80,7 +80,8 @@ def told(kind: str, culprit: int) -> tuple[int | None, tuple[int, ...], float, b
     sums_are_right(mesh)
     dist.barrier()
     usual, odd = KINDS[kind]
-    named, missing, start = None, (), time.monotonic()
+    missing: tuple[int, ...] = ()
+    named, start = None, time.monotonic()
     try:
         (odd if dist.get_rank() == culprit else usual)(mesh)
     except mc.MeshMismatchError as error:

@@ -41,7 +41,9 @@ class Outcomes:
         if report.when == "call" and report.passed:
             self.tell(Result(name, RIGHT, "", seconds))
         elif report.skipped:
-            self.tell(Result(name, NOT_ASKED, str(report.longrepr[2]), seconds))
+            # Of a failure that is known there is a traceback instead, and its reason beside it.
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.wasxfail
+            self.tell(Result(name, NOT_ASKED, reason, seconds))
         elif report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             told = crash.message if crash else str(report.longrepr)
