@@ -84,6 +84,7 @@ def _advice(name: object, known: Sequence[str]) -> str:
     parts = tuple(text.replace(",", " ").split())
     if len(parts) > 1 and set(parts) <= set(known):
         return f"give several names as a tuple: {parts}"
-    near = get_close_matches(text, known, n=1)
+    near = [each for each in known if each.lower() == text.lower()]
+    near += get_close_matches(text, known, n=1)
     guess = f"did you mean {near[0]!r}? Otherwise " if near else ""
     return f"{guess}ask for one of these, or make it with meshcompat.flatten first"

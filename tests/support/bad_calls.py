@@ -144,6 +144,7 @@ NAMES_THAT_DO_NOT_FIT = [
     wrong("flatten, dims, overlap", lambda w: mc.flatten(w.mesh, ("dp", "dp_tp"), "x"), "'dp_tp'", "overlap"),
     wrong("flatten, no dims", lambda w: mc.flatten(w.mesh, (), "x"), "()", "at least one"),
     unknown("get_submesh, a near miss", lambda w: mc.get_submesh(w.mesh, "dp_pt"), "'dp_pt'", HAS, "did you mean 'dp_tp'?"),
+    unknown("get_submesh, in capitals", lambda w: mc.get_submesh(w.mesh, "TP"), "'TP'", HAS, "did you mean 'tp'?"),
     unknown("get_submesh, names in one string", lambda w: mc.get_submesh(w.mesh, "pp,dp"), "'pp,dp'", HAS, "as a tuple: ('pp', 'dp')"),
     unknown("get_submesh, a mesh without names", lambda _: mc.get_submesh(mc.init_device_mesh("cpu", (8,)), "tp"), "'tp'", "has no names", "give mesh_dim_names"),
     wrong("get_submesh, of a class", lambda _: mc.get_submesh(DeviceMesh, "tp"), "DeviceMesh'>", "make one with"),
