@@ -32,16 +32,16 @@ def main(side: str, world_size: int, size_1: str) -> None:
     gc.collect()
     with worlds.fresh_world(world_size):
         FORGET_PEAK.write_text("5", encoding="ascii")
-        before = _mib("VmRSS")
+        before = mib("VmRSS")
         kept = build(worlds.layout_of(world_size, size_1))
-        peak = _mib("VmHWM") - before
+        peak = mib("VmHWM") - before
         gc.collect()
-        after = _mib("VmRSS") - before
+        after = mib("VmRSS") - before
         del kept
     print(json.dumps({"peak": round(peak, 1), "after": round(after, 1)}))
 
 
-def _mib(field: str) -> float:
+def mib(field: str) -> float:
     found = re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
     if found is None:
         raise RuntimeError(f"{STATUS} does not tell {field}; memory is measured on Linux only")

@@ -45,11 +45,10 @@ def line(row: Mapping[str, Any]) -> str:
     if "counts" in row:
         return f"{', '.join(about)}: {row['counts']}"
     times = {side: figures["min"] for side, figures in row["sides"].items()}
-    ratio = ""
-    if times.keys() >= {"ours", "torch"}:
-        ratio = f"  ours/torch {times['ours'] / times['torch']:.3g}"
+    ratio = row["sides"].get("ours", {}).get("of torch")
+    compared = "" if ratio is None else f"  ours/torch {ratio:.3g}"
     told = ", ".join(f"{side} {seconds * 1e6:.4g} us" for side, seconds in times.items())
-    return f"{', '.join(about)}: {told}{ratio}"
+    return f"{', '.join(about)}: {told}{compared}"
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -6,7 +6,6 @@ import pytest
 import torch.distributed as dist
 
 from benchmarks import worlds
-from meshcompat.testing import recorded_groups
 from tests.support import native
 from tests.support.layout_table import (
     LAYOUTS,
@@ -27,24 +26,24 @@ def test_groups_of_a_rank(note, layout):
     alone = layout._replace(views=())
     counts["ours, root and flattened"] = held(build_ours, alone)
     least = fewest_groups(ranks_of_root(layout, 0))
-    counts["floor, root and flattened"] = {"groups": least}
+    counts["floor, root and flattened"] = least
     if "torch" in worlds.builders():
         counts["torch"] = held(worlds.build_torch, layout)
     floor = fewest_groups(ranks_of_root(layout, 0) + ranks_of_views(layout, 0))
     about = {"project": layout.project, "shape": "x".join(map(str, layout.shape))}
-    note({"topic": "groups", **about, "counts": {**counts, "floor": {"groups": floor}}})
+    note({"topic": "groups", **about, "counts": {**counts, "floor": floor}})
 
 
 def held(build, layout, **options):
-    """Return the groups that rank 0 holds when the meshes are there, and how many were asked for.
+    """Return the groups that rank 0 holds when the meshes are there.
 
     The default group counts where a mesh dim spans the world and uses it.
     """
-    with worlds.fresh_world(layout.world_size), recorded_groups() as records:
+    with worlds.fresh_world(layout.world_size):
         meshes = build(layout, **options)
         world = dist.group.WORLD
         spans = any(world is group for group in groups_of(meshes))
-        return {"groups": native.groups() - 1 + spans, "new_group": len(records)}
+        return native.groups() - 1 + spans
 
 
 def groups_of(meshes):

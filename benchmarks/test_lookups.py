@@ -20,9 +20,22 @@ OURS = {
 }
 LIMIT = "limit(mesh, 'tp')"
 """One call of a Python function that looks one key up in a dict: nothing can be had for less."""
-SLICES = {"get_submesh": 'mesh["dp_replicate", "dp_shard"]'}
 SLICE = 'mesh["tp"]'
-CALLS = 2000
+FIRST = {
+    "get_flat_mesh": (OURS["get_flat_mesh"], SLICE),
+    "get_submesh": ('get_submesh(mesh, ("dp_shard", "tp"))', 'mesh["dp_shard", "tp"]'),
+}
+"""Ours and torch's call for the same mesh."""
+VERBS = {
+    "flatten": 'flatten(selection, "dp_shard_cp")',
+    "concatenate": "concatenate([line, flat])",
+    "unflatten": 'unflatten(mesh, "cp", (2, 2), ("ring", "ulysses"))',
+    "get_submesh": 'get_submesh(mesh, ["dp_shard", "tp"])',
+    "get_ranks": 'get_ranks(mesh, ("dp_shard", "cp"))',
+    "get_group": 'get_group(mesh, ("dp_shard", "cp"))',
+}
+CALLS = 1000
+ROUNDS = 60
 LONG_ENOUGH = 0.002
 """Seconds that torch's slice is repeated for in one turn."""
 
@@ -42,7 +55,7 @@ def test_lookup_again(in_turns, world_size, call, thread):
             run(lambda statement=statement: exec(statement, names))  # noqa: S102
         in_turns(
             {side: lambda measure=measure: run(measure) for side, measure in sides.items()},
-            rounds=15,
+            rounds=ROUNDS,
             topic="again",
             call=call,
             world=world_size,
@@ -50,15 +63,24 @@ def test_lookup_again(in_turns, world_size, call, thread):
         )
 
 
+@pytest.mark.parametrize("call", VERBS)
+def test_verb_again(in_turns, call):
+    """Time the same call again, with a list or a tuple that is made anew each time."""
+    with worlds.fresh_world(1024):
+        names = names_in(root_of(1024))
+        sides = {
+            "ours": turns.looped(VERBS[call], names, CALLS),
+            "limit": turns.looped(LIMIT, names, CALLS),
+        }
+        exec(VERBS[call], names)  # noqa: S102
+        in_turns(sides, rounds=ROUNDS, topic="verb", call=call)
+
+
 @pytest.mark.parametrize("thread", ["main", "second"])
-@pytest.mark.parametrize("call", ["get_flat_mesh", "get_submesh"])
+@pytest.mark.parametrize("call", FIRST)
 @pytest.mark.parametrize("world_size", WORLDS)
 def test_lookup_first(in_turns, world_size, call, thread):
-    """Time the first call on a mesh that nobody has asked before, each round on a new one.
-
-    torch's is a slice of two of the root's own dims where ours composes one with a flattened dim:
-    torch cannot slice that on every release.
-    """
+    """Time the first call on a mesh that nobody has asked before, each round on a new one."""
 
     def first(statement):
         code = compile(statement, call, "eval")
@@ -76,9 +98,10 @@ def test_lookup_first(in_turns, world_size, call, thread):
 
         return measure
 
+    ours, theirs = FIRST[call]
     in_turns(
-        {"ours": first(OURS[call]), "torch": first(SLICES.get(call, SLICE))},
-        rounds=5,
+        {"ours": first(ours), "torch": first(theirs)},
+        rounds=40,
         topic="first",
         call=call,
         world=world_size,
@@ -99,10 +122,15 @@ def names_in(mesh):
     def limit(mesh, name):  # noqa: ARG001  (as many arguments as the others)
         return table[name]
 
-    submesh = mc.get_submesh(mesh, ("pp", "cp"))
-    return {"mesh": mesh, "submesh": submesh, "limit": limit} | {
-        name: getattr(mc, name) for name in OURS
+    meshes = {
+        "mesh": mesh,
+        "submesh": mc.get_submesh(mesh, ("pp", "cp")),
+        "selection": mc.get_submesh(mesh, ("dp_shard", "cp")),
+        "line": mc.get_flat_mesh(mesh, "pp"),
+        "flat": mc.get_flat_mesh(mesh, "dp_shard_cp"),
     }
+    verbs = {name: getattr(mc, name) for name in mc.__all__ if name.islower()}
+    return {**verbs, **meshes, "limit": limit}
 
 
 def _calls_of(statement, names):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     """Calls its first argument as often as its second says."""
 
 DIGITS = 4
+PAUSE = 0.02
+"""Seconds between turns: a processor's speed changes from one second to the next, and the turns shall see all of it."""
 
 
 def in_turns(sides: Mapping[str, Side], rounds: int, drive: Drive) -> dict[str, dict[str, float]]:
@@ -34,11 +36,17 @@ def in_turns(sides: Mapping[str, Side], rounds: int, drive: Drive) -> dict[str, 
     def turn() -> None:
         # Whoever comes second finds the processor's caches as the first one left them.
         order = list(sides)
+        time.sleep(PAUSE)
         for name in order if len(samples[order[0]]) % 2 == 0 else reversed(order):
             samples[name].append(sides[name]())
 
     drive(turn, rounds)
-    return {name: figures(seconds) for name, seconds in samples.items()}
+    found = {name: figures(seconds) for name, seconds in samples.items()}
+    if samples.keys() >= {"ours", "torch"}:
+        # Of each turn, in which both met the same processor.
+        ratios = [a / b for a, b in zip(samples["ours"], samples["torch"], strict=True)]
+        found["ours"]["of torch"] = rounded(statistics.median(ratios))
+    return found
 
 
 def figures(seconds: Sequence[float]) -> dict[str, float]:

@@ -39,7 +39,7 @@ def lookups(measured: list[performance.Run]) -> Any:
             ("ours", OURS),
             ("limit", GREY),
         ):
-            seconds = [run.seconds(side, "again", world=world, **about) for world in worlds]
+            seconds = [run.seconds(side, "again", world=world, **about)[0] for world in worlds]
             style = DASHES[index % len(DASHES)] if side == "torch" else "solid"
             axes.plot(
                 worlds,
@@ -56,8 +56,8 @@ def lookups(measured: list[performance.Run]) -> Any:
     span = f"{measured[0].release} to {last.release}" if len(measured) > 1 else last.release
     edge = {"world": worlds[-1], **about}
     labels += [
-        (last.seconds("ours", "again", **edge), f"meshcompat, on torch {span}", OURS),
-        (last.seconds("limit", "again", **edge), "one call and one dict look-up", GREY),
+        (last.seconds("ours", "again", **edge)[0], f"meshcompat, on torch {span}", OURS),
+        (last.seconds("limit", "again", **edge)[0], "one call and one dict look-up", GREY),
     ]
     axes.set(xscale="log", yscale="log", ylabel="time of one look-up")
     axes.set_xlabel("ranks in the world", x=0.3)
@@ -103,8 +103,7 @@ def power_told(power: int) -> str:
 def groups(measured: list[performance.Run]) -> Any:
     """Draw the groups that a rank holds for each layout: torch's, ours, and the floor."""
     run = measured[-1]
-    rows = [row for row in run.rows if row["topic"] == "groups"]
-    rows.sort(key=lambda row: (row["counts"]["torch"]["groups"], row["project"]))
+    rows = sorted(run.all("groups"), key=lambda row: (row["counts"]["torch"], row["project"]))
     figure, axes = plt.subplots(figsize=(8, 0.42 * len(rows) + 1.3), layout="constrained")
     sides = (
         ("torch", OLD, 0.27, f"torch {run.release}"),
@@ -112,7 +111,7 @@ def groups(measured: list[performance.Run]) -> Any:
         ("floor", "#777777", -0.27, "floor: distinct sets of ranks"),
     )
     for side, colour, shift, words in sides:
-        counts = [row["counts"][side]["groups"] for row in rows]
+        counts = [row["counts"][side] for row in rows]
         places = [place + shift for place in range(len(rows))]
         axes.barh(places, counts, height=0.24, color=colour)
         for place, count in zip(places, counts, strict=True):
@@ -122,7 +121,7 @@ def groups(measured: list[performance.Run]) -> Any:
     names = [f"{row['project']}\n{row['shape'].replace('x', ' x ')}" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=7.5)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    widest = max(row["counts"]["torch"]["groups"] for row in rows)
+    widest = max(row["counts"]["torch"] for row in rows)
     axes.set_xlim(0, widest + 6)
     axes.set_xticks(range(0, widest + 1, 2))
     axes.set_xlabel("process groups that a rank holds", x=0.35)

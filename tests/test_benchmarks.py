@@ -13,6 +13,7 @@ from benchmarks import (
     record,
     test_agreement,
     test_building,
+    test_destroying,
     test_groups,
     test_lookups,
     test_processes,
@@ -61,21 +62,30 @@ def test_lookups_are_measured_on_every_side(rows, in_turns, thread):
     assert all(value > 0 for row in rows for value in seconds(row).values())
 
 
+@pytest.mark.parametrize("call", test_lookups.VERBS)
+def test_repeated_verbs_are_measured(rows, in_turns, call):
+    test_lookups.test_verb_again(in_turns, call)
+    assert seconds(rows[0]).keys() == {"ours", "limit"}
+
+
 @pytest.mark.parametrize(
-    ("size_1", "calls"),
+    ("size_1", "partitions"),
     [
-        # Of 64 = 2 * 2 * 2 * 2 * 4 ranks: five dims, three flattened ones, and two for the experts.
-        (worlds.IN_USE, 4 * 32 + 16 + (16 + 16 + 8) + (16 + 8)),
-        # Of 64 = 2 * 1 * 8 * 1 * 4: three dims, one for those of size 1, and two for the experts.
-        (worlds.OF_SIZE_1, 32 + 8 + 16 + 64 + (16 + 8)),
+        # Of 2 * 2 * 2 * 2 * 4 ranks: five dims, three flattened ones, and two for the experts.
+        (worlds.IN_USE, 10),
+        # Of 2 * 1 * 8 * 1 * 4: three dims, one for those of size 1, and two for the experts.
+        (worlds.OF_SIZE_1, 6),
     ],
 )
-def test_builds_are_measured_and_counted(rows, in_turns, size_1, calls):
+def test_builds_are_measured_and_counted(rows, in_turns, size_1, partitions):
     test_building.test_build(in_turns, SMALL, size_1)
-    test_building.test_groups_asked_for_by_the_build(rows.append, SMALL, size_1)
+    test_building.test_calls_of_the_build(rows.append, SMALL, size_1)
     measured, counted = rows
     assert seconds(measured).keys() == counted["counts"].keys()
-    assert counted["counts"]["ours"] == calls
+    # A call for this rank's group of each partition, and one for the last of the others.
+    ours = counted["counts"]["ours"]
+    assert ours["new_group"] == 2 * partitions
+    assert ours["functions"] > 1000
 
 
 def test_groups_are_counted(rows):
@@ -83,8 +93,8 @@ def test_groups_are_counted(rows):
     test_groups.test_groups_of_a_rank(rows.append, layout)
     counts = rows[0]["counts"]
     # dp_shard, tp, and one for the dims of size 1; unshared the three flattened dims as well.
-    assert counts["ours"]["groups"] == counts["floor"]["groups"] == 3
-    assert counts["ours, none shared"]["groups"] == 6
+    assert counts["ours"] == counts["floor"] == 3
+    assert counts["ours, none shared"] == 6
 
 
 def test_a_torch_that_forgot_makes_its_groups_again(rows):
@@ -92,6 +102,13 @@ def test_a_torch_that_forgot_makes_its_groups_again(rows):
     for _ in range(2):
         test_groups.test_groups_of_a_rank(rows.append, layout)
     assert rows[0] == rows[1]
+
+
+@pytest.mark.multiprocess
+@pytest.mark.processes
+def test_rounds_of_destroying_are_measured(pool):
+    for grown in pool.run(test_destroying.rounds, test_destroying.SETTLED):
+        assert grown == {"groups": 0, "threads": 0, "MiB": 0.0}
 
 
 @pytest.mark.multiprocess
@@ -142,6 +159,13 @@ def test_a_run_is_told_and_written(rows, in_turns, tmp_path):
 def test_figures_are_those_of_the_samples():
     found = turns.figures([5.0, 1.0, 2.0, 4.0, 3.00004])
     assert found == {"median": 3.0, "min": 1.0, "iqr": 2.0, "rounds": 5}
+
+
+def test_a_ratio_is_that_of_turns_and_not_of_the_best_ones():
+    ours, torch = iter([2.0, 10.0, 4.0]), iter([4.0, 20.0, 2.0])
+    sides = {"ours": lambda: next(ours), "torch": lambda: next(torch)}
+    found = turns.in_turns(sides, 3, lambda turn, rounds: [turn() for _ in range(rounds)])
+    assert found["ours"]["of torch"] == 0.5
 
 
 def test_sides_take_turns_to_come_first():
