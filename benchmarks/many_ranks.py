@@ -83,7 +83,7 @@ class MeasuredStore:
 
 
 def _client(port: int) -> Any:
-    store: Any = dist.TCPStore  # type: ignore[attr-defined]
+    store: Any = dist.TCPStore
     return store(
         "127.0.0.1",
         port,
@@ -120,7 +120,7 @@ def ranks_of_one_process(
 
 def measure(size: int, processes: int = PROCESSES) -> list[tuple[float, Cost]]:
     """Return the seconds and the cost of each of several comparisons of *size* ranks."""
-    store: Any = dist.TCPStore  # type: ignore[attr-defined]
+    store: Any = dist.TCPStore
     server = store("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     spawn = multiprocessing.get_context("spawn")
     pipes, running = [], []

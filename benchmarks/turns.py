@@ -51,9 +51,8 @@ def in_turns(sides: Mapping[str, Side], rounds: int, drive: Drive) -> dict[str, 
 
 def figures(seconds: Sequence[float]) -> dict[str, float]:
     """Return what is kept of the samples of one side, in seconds."""
-    low, median, high = (
-        statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
-    )
+    several = seconds if len(seconds) > 1 else [*seconds] * 3
+    low, median, high = statistics.quantiles(several, n=4, method="inclusive")
     return {
         "median": rounded(median),
         "min": rounded(min(seconds)),

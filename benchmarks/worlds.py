@@ -21,7 +21,7 @@ from tests.support.layout_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 IN_USE, OF_SIZE_1 = "none", "dp_replicate, cp"
 SHAPES = {
@@ -76,7 +76,7 @@ def builders() -> dict[str, Callable[..., object]]:
     return sides
 
 
-def _flattened(mesh: DeviceMesh, flattened: dict[str, tuple[str, ...]]) -> list[DeviceMesh]:
+def _flattened(mesh: DeviceMesh, flattened: Mapping[str, tuple[str, ...]]) -> list[DeviceMesh]:
     return [native.flatten(_sliced(mesh, joined), name) for name, joined in flattened.items()]
 
 
