@@ -48,6 +48,11 @@ def _torch_as_it_was():
     native.forget()
 
 
+def drive(turn, rounds):
+    for _ in range(rounds):
+        turn()
+
+
 def seconds(row):
     return {side: figures["median"] for side, figures in row["sides"].items()}
 
@@ -164,7 +169,7 @@ def test_figures_are_those_of_the_samples():
 def test_a_ratio_is_that_of_turns_and_not_of_the_best_ones():
     ours, torch = iter([2.0, 10.0, 4.0]), iter([4.0, 20.0, 2.0])
     sides = {"ours": lambda: next(ours), "torch": lambda: next(torch)}
-    found = turns.in_turns(sides, 3, lambda turn, rounds: [turn() for _ in range(rounds)])
+    found = turns.in_turns(sides, 3, drive)
     assert found["ours"]["of torch"] == 0.5
 
 
@@ -174,10 +179,6 @@ def test_sides_take_turns_to_come_first():
     def side(name):
         seen.append(name)
         return 1.0
-
-    def drive(turn, rounds):
-        for _ in range(rounds):
-            turn()
 
     turns.in_turns({name: functools.partial(side, name) for name in "ab"}, 3, drive)
     assert "".join(seen) == "abbaab"
