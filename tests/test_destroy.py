@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 import meshcompat as mc
 from meshcompat.testing import fake_world
 from tests.support import native
+from tests.support.destroying import count_of_threads, make_use_and_destroy
 
 
 def make():
@@ -116,21 +117,9 @@ def rounds(count):
     """Make and destroy two layouts *count* times, and return groups and threads after each."""
     seen = []
     for _ in range(count):
-        for shape, names in (((2, 2, 2), ("pp", "dp", "tp")), ((4, 2), ("dp", "tp"))):
-            mesh = mc.init_device_mesh("cpu", shape, mesh_dim_names=names)
-            flat = mc.flatten(mc.get_submesh(mesh, names[-2:]), "joined")
-            total = torch.ones(1)
-            dist.all_reduce(total, group=flat.get_group())
-            assert total.item() == flat.size()
-            mc.destroy_mesh(mesh)
-        seen.append((native.groups(), len(threads())))
+        make_use_and_destroy()
+        seen.append((native.groups(), count_of_threads()))
     return seen
-
-
-def threads():
-    import pathlib  # noqa: PLC0415  (on ranks)
-
-    return list(pathlib.Path("/proc/self/task").iterdir())
 
 
 def waits_in_vain():

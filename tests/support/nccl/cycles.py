@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from tests.support import native
-from tests.support.nccl.memory import count_of_threads
+from tests.support.destroying import count_of_threads
 from tests.support.nccl.setting import (
     RANKS,
     WrongError,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
 from benchmarks import worlds
 from tests.support import native
+from tests.support.destroying import count_of_threads
 from tests.support.layout_table import DP_NAMES, EXPERTS, PP_DP_CP_TP, Layout, SecondView
 from tests.support.nccl.setting import (
     DEVICE,
@@ -92,8 +92,3 @@ def dims_of(meshes: Any) -> list[tuple[DeviceMesh, int]]:
     if hasattr(meshes, "dims"):
         return list(meshes.dims())
     return [(mesh, dim) for mesh in meshes for dim in range(mesh.ndim)]
-
-
-def count_of_threads() -> int:
-    """Return how many threads this process has."""
-    return len(list(Path("/proc/self/task").iterdir()))
