@@ -181,7 +181,7 @@ BY_RELEASE: dict[str, Columns] = {
     "figures": {
         "a look-up at 16,384 ranks": lambda run: pair(run, "again", **LARGE),
         "a build at 16,384 ranks": lambda run: pair(run, "build", world=16384, size_1=IN_USE),
-        "groups of a rank in 19 layouts": groups_of_all_layouts,
+        "groups of a rank, all layouts below": groups_of_all_layouts,
     },
     "verbs": {f"`{verb}`": time("ours", "verb", call=verb) for verb in VERBS},
     "memory": {
