@@ -82,16 +82,13 @@ def types(session: nox.Session) -> None:
     ],
 )
 def tests(session: nox.Session, name: str) -> None:
-    """Run the tests on one row of ci/torch-matrix.toml, on CPU."""
+    """Run the tests on one row of ci/torch-matrix.toml, on CPU (MESHCOMPAT_COVERAGE=1: tell `cover` what ran)."""
     with torch_environment(session, pinned(ROWS[name]), "test"):
         wanted = ORDINARY if name == NEWEST else f"{ORDINARY} and not once"
-        if name not in EDGE:
-            session.run("pytest", *SPREAD, "-m", wanted, *session.posargs)
-            return
-        # The edge rows reach every era, so that they tell the coverage of all.
-        with coverage_data(session, name):
-            command = ["coverage", "run", "-m", "pytest", *SPREAD]
-            session.run(*command, "-m", wanted, *session.posargs)
+        # `-- --last-failed` is of this row.
+        own_cache = f"--override-ini=cache_dir=.pytest_cache/{name}"
+        with pytest_command(session, name) as command:
+            session.run(*command, *SPREAD, own_cache, "-m", wanted, *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -99,10 +96,9 @@ def processes(session: nox.Session) -> None:
     """Run the tests about processes that die, hang or leave, one after another, on the newest torch."""
     with (
         torch_environment(session, pinned(ROWS[NEWEST]), "test"),
-        coverage_data(session, "processes"),
+        pytest_command(session, "processes") as command,
     ):
-        command = ["coverage", "run", "-m", "pytest", "-m", "processes and not soak"]
-        session.run(*command, *session.posargs)
+        session.run(*command, "-m", "processes and not soak", *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -222,7 +218,7 @@ def example(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def cover(session: nox.Session) -> None:
-    """Combine the coverage of all rows that ran here and fail under 100 % (`-- --fail-under=0`: only report)."""
+    """Combine the coverage that rows measured here and fail under 100 % (`-- --fail-under=0`: only report)."""
     session.install("coverage")
     session.env["COVERAGE_FILE"] = ".coverage-of-all-rows"
     session.run(
@@ -237,7 +233,7 @@ def cover(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def wheel(session: nox.Session) -> None:
-    """Build the distributions, install the wheel elsewhere, run the tests without ranks against it."""
+    """Build the distributions, install the wheel elsewhere, test there what it carries: commands and their data."""
     with tempfile.TemporaryDirectory() as scratch:
         session.run("uv", "build", "--quiet", "--out-dir", scratch, external=True)
         (built,) = Path(scratch).glob("*.whl")
@@ -248,9 +244,8 @@ def wheel(session: nox.Session) -> None:
         package = f"meshcompat[cli] @ {built.as_uri()}"
         with torch_environment(session, pinned(ROWS[NEWEST]), "test", package=package):
             session.chdir(elsewhere)
-            session.run(
-                "pytest", *SPREAD, "-m", f"{ORDINARY} and not multiprocess", *session.posargs
-            )
+            wanted = f"once and {ORDINARY} and not multiprocess"
+            session.run("pytest", *SPREAD, "-m", wanted, *session.posargs)
             session.chdir(ROOT)
 
 
@@ -380,14 +375,20 @@ def cpu_index_answers() -> bool:
 
 
 @contextlib.contextmanager
-def coverage_data(session: nox.Session, name: str) -> Iterator[None]:
-    """Collect what the processes of one row measured into .coverage.<name>, also when its tests fail."""
+def pytest_command(session: nox.Session, name: str) -> Iterator[list[str]]:
+    """Give the command that runs tests; where coverage is asked for, leave what it measured in .coverage.<name>.
+
+    Measuring makes the tests take half as long again.
+    """
+    if "MESHCOMPAT_COVERAGE" not in os.environ:
+        yield ["pytest"]
+        return
     for stale in [ROOT / f".coverage.{name}", *ROOT.glob(f".coverage.{name}.*")]:
         stale.unlink(missing_ok=True)
     session.env["COVERAGE_FILE"] = str(ROOT / f".coverage.{name}")
     try:
-        yield
-    finally:
+        yield ["coverage", "run", "-m", "pytest"]
+    finally:  # also when tests fail
         session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
 
 

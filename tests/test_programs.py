@@ -60,6 +60,7 @@ def planted(original):
     }
 
 
+@pytest.mark.once  # about the check itself
 @pytest.mark.property
 @pytest.mark.parametrize("fault", planted(None))
 def test_a_planted_fault_is_noticed(fault, monkeypatch):

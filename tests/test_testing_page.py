@@ -15,6 +15,7 @@ from tests.test_testing_plugin import run_suite
 PAGE = Path(__file__).parent.parent / "docs" / "testing.md"
 
 
+@pytest.mark.once
 @pytest.mark.multiprocess
 def test_the_page_is_a_suite_that_passes(tmp_path):
     blocks = re.findall(r"<!-- suite -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

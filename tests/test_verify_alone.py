@@ -64,6 +64,7 @@ def test_verify_is_right_on_eight_ranks(capfd):
     assert captured.err == ""
 
 
+@pytest.mark.once
 def test_verify_imports_torch_in_its_ranks_only():
     code = (
         "import sys\nfrom meshcompat.__main__ import main\n"
