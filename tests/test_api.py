@@ -132,6 +132,11 @@ def test_several_names_are_a_line_each(columns, capsys, monkeypatch):
     assert any("torch.distributed.tensor.DeviceMesh" in line for line in lines)
 
 
+def test_a_private_name_is_found_without_its_underscore(capsys):
+    assert main(["api", "flatten"]) == 0
+    assert "DeviceMesh._flatten  " in capsys.readouterr().out
+
+
 def test_a_name_that_no_release_has_exits_with_1_and_says_what_comes_near(capsys):
     assert main(["api", "DeviceMesh.flaten"]) == 1
     captured = capsys.readouterr()

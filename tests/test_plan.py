@@ -190,13 +190,6 @@ class TestFiles:
         _, from_file, _ = run(capsys, str(job), "--json")
         assert from_file == run(capsys, *flags, "--json")[1]
 
-    def test_keep_the_types_that_the_builders_refuse(self, tmp_path, capsys):
-        job = tmp_path / "job.json"
-        job.write_text('{"world_size": 8, "tp": "2"}')
-        code, _, err = run(capsys, str(job))
-        assert code == 1
-        assert "tp_size is '2' in ParallelismSizes(" in err
-
     @pytest.mark.parametrize(
         ("name", "text", "said"),
         [
@@ -205,6 +198,8 @@ class TestFiles:
             ("job.json", "[1]", "must hold keys and values"),
             ("job.json", '{"world_size": 8, "tpp": 2}', "unknown keys tpp; known are dp,"),
             ("job.json", '{"world_size": true}', "--world-size True must be a whole number"),
+            ("job.json", '{"world_size": 8, "tp": "2"}', "--tp '2' must be a whole number"),
+            ("job.json", '{"world_size": 8, "tp": 2.5}', "--tp 2.5 must be a whole number"),
             ("job.json", '{"world_size": 8, "strategy": "fsdp1"}', "'fsdp1' is none of fsdp2,"),
             ("job.json", '{"mesh": {"a": "2"}}', "must be mesh dims and sizes"),
             ("job.json", '{"mesh": {"a": 2}, "flatten": {"b": 2}}', "--flatten 'b' must join"),
@@ -297,7 +292,7 @@ class TestRefusals:
             ({"mesh": "a=2,b=3", "world_size": 8}, ["b of 4", "--world-size 6"]),
             ({"world_size": 8, "ep": 3, "pp": 2}, ["--ep 2 or 4", "--world-size 6 or 12"]),
             ({"world_size": 8, "strategy": "ddp", "tp": 2}, ["--tp 1"]),
-            ({"world_size": 8, "tp": "2"}, []),
+            ({"world_size": 8, "tp": None, "pp": 3}, ["--pp 2 or 4", "--world-size 6 or 9"]),
         ],
     )
     def test_come_with_the_nearest_sizes_that_fit(self, given, changes):

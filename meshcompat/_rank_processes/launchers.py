@@ -43,11 +43,8 @@ def launch_of(environment: Mapping[str, str]) -> Launch | None:
     if "RANK" in environment:
         is_torchrun = "TORCHELASTIC_RUN_ID" in environment
         return Launch("torchrun" if is_torchrun else "RANK, WORLD_SIZE", environment)
-    for read in (_slurm, _open_mpi, _pmi):
-        found = read(environment)
-        if found is not None:
-            return found
-    return None
+    by_mpi = (_mpi(environment, mpi) for mpi in _MPIS)
+    return _slurm(environment) or next(filter(None, by_mpi), None)
 
 
 def _slurm(environment: Mapping[str, str]) -> Launch | None:
@@ -78,47 +75,62 @@ def _slurm(environment: Mapping[str, str]) -> Launch | None:
     return _launch("SLURM", environment, (rank, size, local_rank), address, job)
 
 
-def _open_mpi(environment: Mapping[str, str]) -> Launch | None:
-    size = environment.get("OMPI_COMM_WORLD_SIZE", "1")
-    rank = environment.get("OMPI_COMM_WORLD_RANK")
-    if size == "1":
-        return None
-    line = "mpirun -x MASTER_ADDR=<host of rank 0> -x MASTER_PORT=29500 meshcompat verify"
-    if rank is None:
-        raise LauncherError(
-            f"OMPI_COMM_WORLD_SIZE is {size}, as under Open MPI's mpirun, but "
-            f"OMPI_COMM_WORLD_RANK is not set; {_try(line)}"
-        )
-    on_one_host = environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") == size
-    if not on_one_host and "MASTER_ADDR" not in environment:
-        raise LauncherError(
-            f"Open MPI started this process, rank {rank} of {size} on several hosts, but does not "
-            f"say where rank 0 runs; {_try(line)}"
-        )
-    job = environment.get("PMIX_NAMESPACE") or environment.get("OMPI_MCA_ess_base_jobid", "")
-    local_rank = environment.get("OMPI_COMM_WORLD_LOCAL_RANK")
-    return _launch("Open MPI", environment, (rank, size, local_rank), _LOOPBACK, job)
+class _Mpi(NamedTuple):
+    """The variables of an MPI's launcher, which says nothing of where rank 0 runs."""
+
+    name: str
+    command: str
+    size: str
+    rank: str
+    local_size: str
+    local_rank: str
+    jobs: tuple[str, ...]
+    line: str
 
 
-def _pmi(environment: Mapping[str, str]) -> Launch | None:
-    size = environment.get("PMI_SIZE", "1")
-    rank = environment.get("PMI_RANK")
+_MPIS = (
+    _Mpi(
+        name="Open MPI",
+        command="Open MPI's mpirun",
+        size="OMPI_COMM_WORLD_SIZE",
+        rank="OMPI_COMM_WORLD_RANK",
+        local_size="OMPI_COMM_WORLD_LOCAL_SIZE",
+        local_rank="OMPI_COMM_WORLD_LOCAL_RANK",
+        jobs=("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"),
+        line="mpirun -x MASTER_ADDR=<host of rank 0> -x MASTER_PORT=29500 meshcompat verify",
+    ),
+    _Mpi(
+        name="PMI",
+        command="mpiexec",
+        size="PMI_SIZE",
+        rank="PMI_RANK",
+        local_size="MPI_LOCALNRANKS",
+        local_rank="MPI_LOCALRANKID",
+        jobs=("PMI_JOBID", "PBS_JOBID"),
+        line="mpiexec -genv MASTER_ADDR <host of rank 0> -genv MASTER_PORT 29500 meshcompat verify",
+    ),
+)
+
+
+def _mpi(environment: Mapping[str, str], mpi: _Mpi) -> Launch | None:
+    size = environment.get(mpi.size, "1")
+    rank = environment.get(mpi.rank)
     if size == "1":
         return None
-    line = "mpiexec -genv MASTER_ADDR <host of rank 0> -genv MASTER_PORT 29500 meshcompat verify"
     if rank is None:
         raise LauncherError(
-            f"PMI_SIZE is {size}, as under mpiexec, but PMI_RANK is not set; {_try(line)}"
+            f"{mpi.size} is {size}, as under {mpi.command}, but {mpi.rank} is not set; "
+            f"{_try(mpi.line)}"
         )
-    on_one_host = environment.get("MPI_LOCALNRANKS") == size
+    on_one_host = environment.get(mpi.local_size) == size
     if not on_one_host and "MASTER_ADDR" not in environment:
         raise LauncherError(
-            f"a launcher with PMI started this process, rank {rank} of {size}, but does not say "
-            f"where rank 0 runs; {_try(line)}"
+            f"{mpi.command} started this process, rank {rank} of {size}, but does not say where "
+            f"rank 0 runs; {_try(mpi.line)}"
         )
-    job = environment.get("PMI_JOBID") or environment.get("PBS_JOBID", "")
-    local_rank = environment.get("MPI_LOCALRANKID")
-    return _launch("PMI", environment, (rank, size, local_rank), _LOOPBACK, job)
+    job = next((environment[name] for name in mpi.jobs if environment.get(name)), "")
+    local_rank = environment.get(mpi.local_rank)
+    return _launch(mpi.name, environment, (rank, size, local_rank), _LOOPBACK, job)
 
 
 def _launch(

@@ -84,8 +84,14 @@ def members(name: str) -> list[Name]:
 
 
 def matching(prefix: str) -> list[Name]:
-    """Return every name that begins like this, in full or from any dot on; definitions come first."""
-    found = [_known(name) for name in _data()["names"] if f".{prefix}" in f".{name}"]
+    """Return every name that begins like this, in full or from any dot on; definitions come first.
+
+    The underscore of a private name may be left out.
+    """
+    begins = (f".{prefix}", f"._{prefix}")
+    found = [
+        _known(name) for name in _data()["names"] if any(begin in f".{name}" for begin in begins)
+    ]
     return sorted(found, key=lambda name: (name.definition != name.name, name.name))
 
 

@@ -131,7 +131,8 @@ def request_of(given: Mapping[str, Any]) -> Request:
     """
     mesh = _mesh(given["mesh"]) if "mesh" in given else ()
     flattened = _flattened(given.get("flatten", ()))
-    sizes = {name: given[name] for name in SIZES if name in given}
+    asked = {name: given[name] for name in SIZES if given.get(name) is not None}
+    sizes = {name: _size(size, _flag(name)) for name, size in asked.items()}
     strategy = given.get("strategy", None if mesh else "fsdp2")
     if mesh and (sizes or strategy is not None):
         others = [*map(_flag, sizes), *(["--strategy"] if strategy is not None else [])]
@@ -219,6 +220,13 @@ def _pairs(value: object, flag: str, example: str) -> list[tuple[str, object]]:
             raise ValueError(f"{flag} {text!r} must be such as {example}")
         pairs.append((name.strip(), rest))
     return pairs
+
+
+def _size(value: object, flag: str) -> int:
+    """Read a size; one that is too small is for the builders to refuse."""
+    if type(value) is not int:
+        raise ValueError(f"{flag} {value!r} must be a whole number")
+    return value
 
 
 def _whole(value: object, flag: str, least: int, most: int) -> int:

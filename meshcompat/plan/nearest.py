@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshcompat._errors import MeshCompatError
-from meshcompat._plain_arguments import is_int
 from meshcompat.plan.paper import meshes_of
 
 if TYPE_CHECKING:
@@ -42,12 +41,12 @@ def changes_of(request: Request) -> list[str]:
 def _changes(request: Request) -> Iterator[tuple[str, list[int]]]:
     divisors = divisors_of(request.world_size)
     for name, size in request.sizes.items():
-        if is_int(size) and size > 1:
+        if size > 1:
 
             def fits_size(other: int, name: str = name) -> bool:
                 return _fits(replace(request, sizes={**request.sizes, name: other}))
 
-            yield f"--{name.replace('_', '-')}", nearest(int(size), divisors, fits_size)
+            yield f"--{name.replace('_', '-')}", nearest(size, divisors, fits_size)
     for index, (name, size) in enumerate(request.mesh):
 
         def fits_dim(other: int, index: int = index, name: str = name) -> bool:
@@ -60,19 +59,16 @@ def _changes(request: Request) -> Iterator[tuple[str, list[int]]]:
         return _fits(replace(request, world_size=other))
 
     step = _product(request)
-    if step:
-        times = request.world_size // step
-        worlds = {step * count for count in range(max(times - _TRIED, 1), times + _TRIED)}
-        yield "--world-size", nearest(request.world_size, worlds, fits_world)
+    times = request.world_size // step
+    worlds = {step * count for count in range(max(times - _TRIED, 1), times + _TRIED)}
+    yield "--world-size", nearest(request.world_size, worlds, fits_world)
 
 
 def _product(request: Request) -> int:
-    """Return what a world size must be a multiple of, or 0 where sizes are no ints above 0."""
+    """Return what a world size must be a multiple of; a size below 1 counts as 1."""
     sizes = [size for _, size in request.mesh]
-    sizes += [size for name, size in request.sizes.items() if name not in {"ep", "dp_replicate"}]  # type: ignore[misc]
-    if not all(is_int(size) for size in sizes):
-        return 0
-    return math.prod(max(int(size), 1) for size in sizes)
+    sizes += [size for name, size in request.sizes.items() if name not in {"ep", "dp_replicate"}]
+    return math.prod(max(size, 1) for size in sizes)
 
 
 def _fits(request: Request) -> bool:

@@ -41,7 +41,7 @@ class Request:
 
     world_size: int
     strategy: str | None = "fsdp2"
-    sizes: dict[str, object] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     mesh: tuple[tuple[str, int], ...] = ()
     flattened: dict[str, tuple[str, ...]] = field(default_factory=dict)
     splits: tuple[Split, ...] = ()
