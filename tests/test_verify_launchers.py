@@ -51,6 +51,7 @@ def without(variables, *names):
             ("Open MPI", 3, 16, 3, "n0"),
         ),
         (HYDRA, ("PMI", 2, 4, 2, "127.0.0.1")),
+        (without(HYDRA, "MPI_LOCALRANKID"), ("PMI", 2, 4, 2, "127.0.0.1")),
         ({**SRUN, **HYDRA}, ("SLURM", 9, 16, 1, "gpu017")),
     ],
 )
