@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from typing import NamedTuple
 
 import pytest
@@ -196,3 +197,14 @@ def test_two_names_of_one_group_mix_up_what_ranks_begin_in_different_orders(pool
 @pytest.mark.multiprocess
 def test_names_with_groups_of_their_own_keep_such_sums_apart(pool):
     assert pool.run(sums_in_different_orders, False) == [[2, 20]] * 8
+
+
+@pytest.mark.usefixtures("world")
+def test_the_parameters_of_new_group_are_looked_up_once(monkeypatch):
+    mc.init_device_mesh("cpu", (2, 4))
+    asked, signature = [], inspect.signature
+    monkeypatch.setattr(
+        inspect, "signature", lambda function: asked.append(function) or signature(function)
+    )
+    mc.init_device_mesh("cpu", (4, 2))
+    assert dist.new_group not in asked

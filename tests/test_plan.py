@@ -292,7 +292,10 @@ class TestRefusals:
             ({"mesh": "a=2,b=3", "world_size": 8}, ["b of 4", "--world-size 6"]),
             ({"world_size": 8, "ep": 3, "pp": 2}, ["--ep 2 or 4", "--world-size 6 or 12"]),
             ({"world_size": 8, "strategy": "ddp", "tp": 2}, ["--tp 1"]),
-            ({"world_size": 8, "tp": None, "cp": 1, "pp": 3}, ["--pp 2 or 4", "--world-size 6 or 9"]),
+            (
+                {"world_size": 8, "tp": None, "cp": 1, "pp": 3},
+                ["--pp 2 or 4", "--world-size 6 or 9"],
+            ),
         ],
     )
     def test_come_with_the_nearest_sizes_that_fit(self, given, changes):

@@ -20,7 +20,7 @@ from meshcompat._eras import counting
 from meshcompat._eras.rank_tensors import plain_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from torch.distributed import ProcessGroup
@@ -74,7 +74,7 @@ def new_groups(
         "pg_options": made_with.options,
         "timeout": timeout_of(made_with),
     }
-    if "group_desc" in inspect.signature(dist.new_group).parameters:
+    if "group_desc" in _parameters(dist.new_group):
         same["group_desc"] = description
     if keep_order:
         same["sort_ranks"] = False
@@ -85,6 +85,11 @@ def new_groups(
         if group != dist.GroupMember.NON_GROUP_MEMBER:
             mine = group
     return mine
+
+
+@functools.lru_cache(maxsize=1)
+def _parameters(function: Callable[..., Any]) -> Any:
+    return inspect.signature(function).parameters
 
 
 @plain_torch()
