@@ -105,7 +105,7 @@ def test_ranks_agree_differ_and_agree_again(any_store):
 def test_who_does_not_come_is_named_and_can_come_the_next_time(any_store):
     ranks = Ranks(any_store)
     ranks.compare(*[ASKED] * SIZE)
-    found = ranks.compare(*[ASKED] * 3, None, *[ASKED] * 3, None, limit=0.5)
+    found = ranks.compare(*[ASKED] * 3, None, *[ASKED] * 3, None, limit=1.5)
     for difference in filter(None, found):
         assert (difference.rank, difference.missing) == (3, (3, 7))
         assert list(difference.asked.values()) == [ASKED]
@@ -128,7 +128,7 @@ def test_the_first_rank_that_differs_from_most_is_the_culprit(asked, culprit, us
 
 
 def test_who_is_missing_is_told_where_others_differ_too():
-    found = Ranks(dist.HashStore()).compare(OTHER, *[ASKED] * 6, None, limit=0.5)
+    found = Ranks(dist.HashStore()).compare(OTHER, *[ASKED] * 6, None, limit=1.5)
     assert {difference.missing for difference in found[:-1]} == {(7,)}
 
 
@@ -166,7 +166,7 @@ def come_one_by_one(monkeypatch, dying, *, limit, culprit=7):
 
 
 def test_a_rank_that_comes_last_and_dies_before_it_said_so_is_missing(monkeypatch):
-    for difference in come_one_by_one(monkeypatch, ("set", "verdict"), limit=0.6):
+    for difference in come_one_by_one(monkeypatch, ("set", "verdict"), limit=2):
         assert difference.missing == (7,)
 
 
