@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MESH = re.compile(rb"mesh(?!grid)|Mesh|MESH")
-_TORCH = re.compile(rb"torch|[dD]evice_?[mM]esh")
+_TORCH = re.compile(rb"torch|[dD]evice_?[mM]esh|meshcompat")
 _ASKS = re.compile(rb"__version__|[vV]ersion\(|version\.parse|hasattr\(|find_spec")
 _DISTINCTIVE = re.compile(
     rb"\b_(flatten|unflatten|concatenate|layout|get_root_mesh|flatten_mapping|dim_group_names|dim_group_infos|pg_registry|root_mesh|rank_map)\b"

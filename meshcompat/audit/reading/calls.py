@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from meshcompat.audit.reading import version_words
+from meshcompat.audit.reading import own, version_words
 from meshcompat.audit.reading.members import MUTATORS, TENSOR
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.reading.slices import Slices
@@ -160,6 +160,9 @@ class Calls(Slices):
             return self._torch_called(function, path, node, arguments, keywords)
         if path.startswith("builtins."):
             return self._builtin_called(last, node, arguments)
+        made = own.given(path, self._place(node), arguments, keywords)
+        if made is not None:
+            return made
         if self.registry.is_mesh_class(path):
             return mesh(Confidence.HIGH)
         if path in self.registry.classes:
