@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshcompat.testing import fake_world
+from meshcompat.testing import fake_world, reset
 from tests.support.rewritten import planned
 
 HEAD = """
@@ -79,3 +79,47 @@ def test_the_ranks_are_those_of_the_original(program, name, expected):
     assert not name or name not in after
     assert ranks(after, 5) == expected
     assert right_on(before, 5) in (None, expected)
+
+
+FLATTENED = 'm["dp", "tp"]._flatten("both")\n'
+TABLES = "_mesh_resources.root_to_flatten_mapping", "_mesh_resources.flatten_name_to_root_dims"
+LISTED = {
+    "hasattr": 'found = list(m._flatten_mapping) if hasattr(m, "_flatten_mapping") else []\n',
+    "getattr": 'found = list(getattr(m, "_flatten_mapping", {}))\n',
+    "the name in a constant": 'NAME = "_flatten_mapping"\nfound = list(getattr(m, NAME, {}))\n',
+    "attrgetter": (
+        "from operator import attrgetter\n"
+        'find = attrgetter("_flatten_mapping.keys")\n'
+        "try:\n    found = list(find(m)())\nexcept AttributeError:\n    found = []\n"
+    ),
+    "try": "try:\n    found = list(m._flatten_mapping)\nexcept AttributeError:\n    found = []\n",
+    **{
+        table: f"try:\n    found = list({table}[m])\nexcept AttributeError:\n    found = []\n"
+        for table in TABLES
+    },
+}
+"""Programs that list the names of torch's registries, on the releases that have these, and nothing elsewhere."""
+
+
+def listed(code):
+    names: dict[str, Any] = {}
+    reset()
+    with fake_world(8, rank=5), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            exec(compile(code, "program", "exec"), names)  # noqa: S102
+        except AttributeError:  # no `_flatten` on this release
+            return None
+        return names["found"]
+
+
+@pytest.mark.parametrize("publish", [False, True], ids=["", "published"])
+@pytest.mark.parametrize("program", LISTED.values(), ids=LISTED)
+def test_a_list_of_the_flattened_names_is_that_of_the_original(program, publish):
+    before = HEAD + FLATTENED + program
+    plan = planned({"a.py": before.encode()}, publish=publish)
+    after = plan.contents.get("a.py", before.encode()).decode()
+    assert listed(before) in (None, listed(after))
+    assert ("._flatten(" in after) is not publish
+    said = [one.left for one in plan.part.findings if one.name == "DeviceMesh._flatten"]
+    assert ("torch's registry" in said[0]) is not publish

@@ -147,6 +147,30 @@ def test_a_name_in_a_file_beside_the_one_given_is_a_look_up(tmp_path):
     assert "not rewritten: 'n' also stands in config.py" in out
 
 
+@pytest.mark.parametrize("given", ["maker.py", "."])
+@pytest.mark.parametrize(
+    "reading", ["list(m._flatten_mapping)", 'getattr(m, "_flatten_mapping", {})']
+)
+def test_a_read_of_torchs_registry_in_another_file_keeps_the_flattening(tmp_path, given, reading):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    maker = tmp_path / "maker.py"
+    maker.write_bytes(CODE.replace(b"mesh._get_root_mesh()", b'mesh._flatten("n")'))
+    (tmp_path / "reader.py").write_text(f"def names(m):\n    return {reading}\n")
+    code, out, _ = run(tmp_path / given, "--fix")
+    assert (code, b"._flatten(" in maker.read_bytes()) == (1, True)
+    assert "not rewritten: torch's registry of flattened names is read at" in out
+    run(tmp_path / given, "--fix-published")
+    assert b"._flatten(" not in maker.read_bytes()
+
+
+def test_a_question_for_torchs_registry_keeps_nothing(tmp_path):
+    maker = tmp_path / "maker.py"
+    asks = b'hasattr(mesh, "_flatten_mapping"), mesh._flatten("n")'
+    maker.write_bytes(CODE.replace(b"mesh._get_root_mesh()", asks))
+    run(maker, "--fix")
+    assert b'meshcompat.flatten(mesh, "n")' in maker.read_bytes()
+
+
 def test_a_link_stays(file):
     link = file.parent / "link.py"
     link.symlink_to(file)

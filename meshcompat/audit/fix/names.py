@@ -10,7 +10,7 @@ from meshcompat.audit import files
 from meshcompat.audit.fix.calls import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from meshcompat.audit.fix.page import Page
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _MESH = re.compile(r"(.*_)?mesh(_?\d+d?)?", re.IGNORECASE)
 _BY_NAME = {"get_group", "get_local_rank"}
+_REGISTRIES = {"_flatten_mapping", "root_to_flatten_mapping", "flatten_name_to_root_dims"}
+"""Where torch keeps the names of flattened meshes: from 2.10 on in the root, before in `_mesh_resources`."""
+_REGISTRY = re.compile(rb"\b(" + "|".join(sorted(_REGISTRIES)).encode() + rb")\b")
 
 
 def look_ups(page: Page, name: str) -> Iterator[ast.Constant]:
@@ -61,16 +64,43 @@ def is_idle(node: ast.Constant, page: Page) -> bool:
     return False
 
 
+def registry_reads(page: Page) -> Iterator[ast.expr]:
+    """Yield where a file reads torch's registries of flattened names; to ask whether there is one reads no name."""
+    if _REGISTRY.search(page.found.content) is None:
+        return
+    for node in ast.walk(page.source.tree):
+        if isinstance(node, ast.Attribute) and node.attr in _REGISTRIES:
+            yield node
+        if isinstance(node, ast.Constant) and _is_read(node, page):
+            yield node
+
+
+def _is_read(node: ast.Constant, page: Page) -> bool:
+    if not isinstance(node.value, str) or _REGISTRIES.isdisjoint(node.value.split(".")):
+        return False
+    around = page.parents.get(node)
+    return not (isinstance(around, ast.Call) and ast.unparse(around.func) == "hasattr")
+
+
+def read_elsewhere(part: Part, seen: Survey) -> str:
+    """Return a file beside those that were parsed that names one of torch's registries, or nothing."""
+    return _elsewhere(lambda content: _REGISTRY.search(content) is not None, part, seen)
+
+
 def elsewhere(name: str, part: Part, seen: Survey) -> str:
     """Return a file beside those that were parsed in which a name stands as a string, or nothing."""
     quoted = (f'"{name}"'.encode(), f"'{name}'".encode())
+    return _elsewhere(lambda content: any(text in content for text in quoted), part, seen)
+
+
+def _elsewhere(holds: Callable[[bytes], bool], part: Part, seen: Survey) -> str:
     for project in seen.projects:
         for one in project.files.values():
-            if one.path not in seen.sources and any(text in one.content for text in quoted):
+            if one.path not in seen.sources and holds(one.content):
                 return one.path
     inside = part.given.resolve()
     for one in _beside(inside):
-        if one.real is None or not any(text in one.content for text in quoted):
+        if one.real is None or not holds(one.content):
             continue
         real = one.real.resolve()
         if real != inside and inside not in real.parents:

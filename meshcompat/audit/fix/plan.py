@@ -21,7 +21,7 @@ from meshcompat.audit.sites import Role
 from meshcompat.audit.values import Mesh
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from meshcompat.audit.findings import Finding
     from meshcompat.audit.projects import Project
@@ -67,6 +67,8 @@ class _Known:
     """Slices by names that are no flattened ones, and tests of the names of dims."""
     meshes: dict[str, set[str]]
     """What is known to be a mesh, as each file writes it."""
+    listed: str = ""
+    """Where torch's registry of flattened names is read and stays so."""
 
 
 def _known(sites: Sequence[Site], flattenings: Mapping[int, Site]) -> _Known:
@@ -153,6 +155,8 @@ class _Planning:
             if site is not None and site.role is Role.LOOKUP and finding.path in pages:
                 self._take(finding, site, pages[finding.path])
         known = _known(sites if flat else (), flattenings)
+        if flat and not self.publish:
+            known.listed = next(self._reads_of_registry(pages), "")
         for target in flat:
             if target.reason:
                 continue
@@ -235,6 +239,11 @@ class _Planning:
             target.edits = published(call, page, module, is_slice=is_slice)
             self._consume(receiver, target)
             return
+        if known.listed:
+            raise RefusedError(
+                f"torch's registry of flattened names is read at {known.listed}, and would lack this one: "
+                "--fix-published keeps the name there"
+            )
         name = self._name(site)
         if name is not None:
             self._refuse_looked_up(name, site, known, pages)
@@ -263,6 +272,15 @@ class _Planning:
         inner = self.targets.pop(id(node), None)
         if inner is not None:
             target.findings += inner.findings
+
+    def _reads_of_registry(self, pages: dict[str, Page]) -> Iterator[str]:
+        """Yield where something reads torch's registry of flattened names and is not rewritten."""
+        for page in pages.values():
+            for node in names.registry_reads(page):
+                target = self._target(node)
+                if target is None or target.reason:
+                    yield f"{self.part.shown(page.source.path)}:{node.lineno}"
+        yield from filter(None, [names.read_elsewhere(self.part, self.part.survey)])
 
     def _refuse_looked_up(
         self, name: str, site: Site, known: _Known, pages: dict[str, Page]
