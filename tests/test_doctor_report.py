@@ -281,7 +281,7 @@ def test_a_rank_that_has_told_rank_0_prints_nothing(capsys, monkeypatch):
     ("environment", "said"),
     [
         ({"RANK": "x", "WORLD_SIZE": "2", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "'x'"),
-        ({"RANK": "0"}, "WORLD_SIZE is not set"),
+        ({"RANK": "0"}, "but not WORLD_SIZE, MASTER_ADDR, MASTER_PORT; set all of"),
         ({"SLURM_NTASKS": "4"}, "SLURM gives this job 4 tasks"),
     ],
 )

@@ -98,7 +98,8 @@ def test_arguments_know_a_launcher_by_its_rank():
         ("", {"RANK": "0"}, "but not WORLD_SIZE, MASTER_ADDR, MASTER_PORT; set all of"),
         ("", {**TORCHRUN, "MASTER_PORT": "http"}, "MASTER_PORT is 'http' in the environment"),
         ("", {**TORCHRUN, "LOCAL_RANK": "-1"}, "LOCAL_RANK is '-1' in the environment"),
-        ("", {**TORCHRUN, "WORLD_SIZE": "0"}, "RANK is 0, but must be below WORLD_SIZE"),
+        ("", {**TORCHRUN, "WORLD_SIZE": "0"}, "RANK is 0 in the environment, but must be"),
+        ("", {**TORCHRUN, "MASTER_PORT": "70000"}, "must be from 1 to 65535; set it right, or"),
     ],
 )
 def test_arguments_that_do_not_fit_exit_with_2_and_a_message(line, environment, words, capsys):
@@ -115,6 +116,33 @@ def test_arguments_are_refused_in_words_on_rank_0_only(capsys):
         _read("-n 8", {**TORCHRUN, "RANK": "3"})
     assert raised.value.code == 2
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({**TORCHRUN, "RANK": "a"}, "RANK is 'a' in the environment, but must be a whole number"),
+        ({**TORCHRUN, "RANK": ""}, "RANK is '' in the environment, but must be a whole number"),
+        ({**TORCHRUN, "RANK": "4"}, "RANK is 4 in the environment, but must be below WORLD_SIZE"),
+        ({**TORCHRUN, "RANK": "3", "LOCAL_RANK": "x"}, "LOCAL_RANK is 'x' in the environment"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "but not MASTER_ADDR, MASTER_PORT; set all of"),
+    ],
+)
+def test_a_process_whose_own_variables_are_wrong_says_so_whatever_its_rank(
+    environment, words, capsys
+):
+    with pytest.raises(SystemExit) as raised:
+        _read("", environment)
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("error:") == 1
+
+
+def test_alone_is_refused_in_words_whatever_a_launcher_says(capsys):
+    with pytest.raises(SystemExit):
+        _read("--alone --tp 3 -n 8", {**TORCHRUN, "RANK": "3"})
+    assert "does not divide 8 ranks" in capsys.readouterr().err
 
 
 def test_arguments_give_the_size_of_the_expert_dim():

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What a rank needs; torchrun sets all of it."""
 
+_NUMBERS = ("RANK", "WORLD_SIZE", "MASTER_PORT")
 _LOOPBACK = "127.0.0.1"
+DIGITS = 7
+"""Longest number of ranks that is taken for one; longer ones would be factorised for ever."""
+
+_LARGEST_PORT = 65535
 _PORTS = range(15000, 30000)
 """Ports to choose from where the launcher names none, below those that systems give away."""
 
 
 class LauncherError(ValueError):
-    """A launcher started this process, and does not say enough."""
+    """A launcher started this process, and does not say enough, or what cannot be."""
 
 
 class Launch(NamedTuple):
@@ -38,13 +43,52 @@ def launch_of(environment: Mapping[str, str]) -> Launch | None:
     A launcher that started a single process is none: there is nobody to meet.
 
     Raises:
-        LauncherError: A launcher started several processes, and its variables do not suffice.
+        LauncherError: A launcher started several processes, and its variables do not suffice, or
+            say what cannot be.
     """
+    launch = _said(environment)
+    if launch is not None:
+        _require_a_place(launch.variables)
+    return launch
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number, and not too long for a number of ranks."""
+    return text.isdecimal() and len(text) <= DIGITS
+
+
+def _said(environment: Mapping[str, str]) -> Launch | None:
     if "RANK" in environment:
         is_torchrun = "TORCHELASTIC_RUN_ID" in environment
         return Launch("torchrun" if is_torchrun else "RANK, WORLD_SIZE", environment)
     by_mpi = (_mpi(environment, mpi) for mpi in _MPIS)
     return _slurm(environment) or next(filter(None, by_mpi), None)
+
+
+def _require_a_place(variables: Mapping[str, str]) -> None:
+    """Refuse variables that give this process no place among the ranks."""
+    for name in (*_NUMBERS, "LOCAL_RANK"):
+        value = variables.get(name, "0")
+        if not is_whole(value):
+            raise _bad(name, value, f"a whole number of at most {DIGITS} digits")
+    absent = [name for name in VARIABLES if not variables.get(name)]
+    if absent:
+        raise LauncherError(
+            f"RANK is set, as by a launcher, but not {', '.join(absent)}; set all of "
+            f"{', '.join(VARIABLES)}, or unset RANK to start ranks on this machine"
+        )
+    rank, world_size, port = (int(variables[name]) for name in _NUMBERS)
+    if rank >= world_size:
+        raise _bad("RANK", rank, f"below WORLD_SIZE, which is {world_size}")
+    if not 0 < port <= _LARGEST_PORT:
+        raise _bad("MASTER_PORT", port, f"from 1 to {_LARGEST_PORT}")
+
+
+def _bad(name: str, value: object, allowed: str) -> LauncherError:
+    return LauncherError(
+        f"{name} is {value!r} in the environment, but must be {allowed}; set it right, or unset "
+        f"RANK to do without a launcher"
+    )
 
 
 def _slurm(environment: Mapping[str, str]) -> Launch | None:

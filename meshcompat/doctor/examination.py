@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meshcompat._rank_processes.launchers import launch_of
+from meshcompat._rank_processes.launchers import LauncherError, launch_of
 from meshcompat._rank_processes.place import Place
-from meshcompat._rank_processes.words import one_line
 from meshcompat.doctor import facts as installed
 from meshcompat.doctor import ranks as between
 from meshcompat.doctor.ranks import NotMetError, Ranks
@@ -50,12 +49,5 @@ def _place(environment: Mapping[str, str]) -> tuple[Place | None, str | None]:
         if launch_of(environment) is None:
             return None, None
         return Place.of(environment), None
-    except KeyError as error:
-        return (
-            None,
-            f"not met, as a launcher's variables are incomplete: {error.args[0]} is not set",
-        )
-    except ValueError as error:
-        return None, (
-            f"not met, as the variables of their launcher cannot be read: {one_line(error)}"
-        )
+    except LauncherError as error:
+        return None, f"not met, as their launcher's variables do not do: {error}"

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from meshcompat._help import describe
-from meshcompat._rank_processes.launchers import VARIABLES, LauncherError, launch_of
+from meshcompat._rank_processes.launchers import (
+    DIGITS,
+    LauncherError,
+    is_whole,
+    launch_of,
+)
 from meshcompat.verify.local import limits
 from meshcompat.verify.plan import STANDARD_NAMES, Plan, derive_shape
 
@@ -26,9 +31,6 @@ compare the sums with ranks that were counted by hand.
 Alone it starts ranks on this machine, on CPU; under torchrun, srun or mpirun it uses the ranks that \
 it is given.
 """
-
-_DIGITS = 7
-"""Longest number of ranks that is taken for one; longer ones would be factorised for ever."""
 
 _DEFAULT_RANKS = 8
 _DEFAULTS = {
@@ -142,25 +144,20 @@ def read(
 ) -> Request:
     """Return the request, or exit with code 2 and a message.
 
-    Under a launcher only rank 0 prints it: one message is enough for thousands of ranks.
+    What all ranks were asked for alike is refused in words by rank 0 only: one message is enough
+    for thousands of ranks. A process whose own variables are wrong says so itself.
     """
-    launch = None
-    refusal = ""
-    if not arguments.alone:
-        try:
-            launch = launch_of(environment)
-        except LauncherError as error:
-            refusal = str(error)
+    try:
+        launch = None if arguments.alone else launch_of(environment)
+    except LauncherError as error:
+        parser.error(str(error))
 
     def refuse(message: str) -> NoReturn:
-        variables = environment if launch is None else launch.variables
-        if variables.get("RANK", "0") != "0":
+        if launch is not None and int(launch.variables["RANK"]) != 0:
             raise SystemExit(2)
         parser.error(message)
 
-    if refusal:
-        refuse(refusal)
-    given = None if launch is None else _world_size(launch.variables, refuse)
+    given = None if launch is None else int(launch.variables["WORLD_SIZE"])
     plan = _asked_plan(arguments, given, refuse)
     if arguments.report is not None and not Path(arguments.report).parent.is_dir():
         refuse(
@@ -196,27 +193,6 @@ def _asked_plan(arguments: argparse.Namespace, given: int | None, refuse: _Refus
         refuse(excess)
     ep = _fitting_ep(plan, arguments.ep, refuse)
     return replace(plan, ep=ep, bandwidth=arguments.bandwidth)
-
-
-def _world_size(variables: Mapping[str, str], refuse: _Refuse) -> int:
-    """Return the number of ranks that a launcher started."""
-    absent = [name for name in VARIABLES if not variables.get(name)]
-    if absent:
-        refuse(
-            f"RANK is set, as by a launcher, but not {', '.join(absent)}; set all of "
-            f"{', '.join(VARIABLES)}, or unset RANK to start ranks on this machine"
-        )
-    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"):
-        value = variables.get(name, "0")
-        if not _is_whole(value):
-            refuse(
-                f"{name} is {value!r} in the environment, but must be a whole number of at most "
-                f"{_DIGITS} digits"
-            )
-    rank, world_size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
-    if rank >= world_size:
-        refuse(f"RANK is {rank}, but must be below WORLD_SIZE, which is {world_size}")
-    return world_size
 
 
 def _shape_and_names(
@@ -280,19 +256,15 @@ def _plan(
     return Plan(shape, names)
 
 
-def _is_whole(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _DIGITS
-
-
 def _joined(parts: tuple[object, ...]) -> str:
     return ",".join(map(str, parts))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(_is_whole(part.strip()) and int(part) > 0 for part in parts):
+    if not all(is_whole(part.strip()) and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be whole numbers above 0, of at most {_DIGITS} digits, with commas "
+            f"{text!r} must be whole numbers above 0, of at most {DIGITS} digits, with commas "
             f"between, such as 2,1,2,1,2"
         )
     return tuple(map(int, parts))
@@ -308,9 +280,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _count(text: str) -> int:
-    if not _is_whole(text) or int(text) < 1:
+    if not is_whole(text) or int(text) < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be a whole number above 0, the number of ranks, of at most {_DIGITS} "
+            f"{text!r} must be a whole number above 0, the number of ranks, of at most {DIGITS} "
             f"digits"
         )
     return int(text)
