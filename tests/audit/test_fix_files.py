@@ -171,6 +171,18 @@ def test_a_question_for_torchs_registry_keeps_nothing(tmp_path):
     assert b'meshcompat.flatten(mesh, "n")' in maker.read_bytes()
 
 
+def test_the_text_after_a_fix_lists_what_stays_and_the_other_fix_still_rewrites_it(file):
+    flattens = CODE.replace(b"mesh._get_root_mesh()", b'mesh["dp", "cp"]._flatten("both")')
+    file.write_bytes(flattens + b'\n\nNAMES = ["both"]\n')
+    for _ in range(2):
+        code, out, _ = run(file, "--fix")
+        assert (code, "nothing found" in out) == (1, False)
+        assert "MC101 DeviceMesh._flatten" in out
+        assert "not rewritten: 'both' also stands at" in out
+    run(file, "--fix-published")
+    assert b"meshcompat.register_flattened_axes(mesh, " in file.read_bytes()
+
+
 def test_a_link_stays(file):
     link = file.parent / "link.py"
     link.symlink_to(file)

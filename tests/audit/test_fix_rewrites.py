@@ -185,6 +185,16 @@ def test_what_is_not_safe_stays_and_says_why(text, reason):
     assert any(reason in one for one in reasons), reasons
 
 
+@pytest.mark.parametrize("publish", [False, True], ids=["", "published"])
+def test_a_slice_stays_with_the_flattening_that_it_is_part_of(publish):
+    text = 'x = m["dp", "cp"]._flatten("n")\nNAMES = ["n"]'
+    text = text.replace('"n")', '"n", "gloo")') if publish else text
+    body, reasons = rewritten(text, publish=publish)
+    assert body == text
+    assert len(reasons) == 2
+    assert "it is what _flatten flattens, which stays" in reasons
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -165,7 +165,19 @@ class _Planning:
                 self._flattening(target, site, known, pages)
             except RefusedError as error:
                 target.reason = str(error)
+        self._keep_slices(flat, known)
         self._drop_idle(shown, pages)
+
+    def _keep_slices(self, flat: Sequence[Target], known: _Known) -> None:
+        """Leave slices whose flattening stays: --fix-published takes both together or neither."""
+        for target in flat:
+            call = target.node
+            if not target.reason or not isinstance(call, ast.Call):
+                continue
+            assert isinstance(call.func, ast.Attribute)  # noqa: S101  (asked by `is_flattening`)
+            inner = self._target(call.func.value)
+            if inner is not None and not inner.reason and id(inner.node) in known.natives:
+                inner.reason = "it is what _flatten flattens, which stays"
 
     def _drop_idle(self, shown: set[int], pages: dict[str, Page]) -> None:
         """Leave look-ups that are no findings where the name that they look up stays torch's."""
