@@ -74,7 +74,13 @@ def audit(given: Path, settings: Settings) -> Part:
         unread = sum(one.path in paths for one in read.problems)
         part.verdicts.append(
             verdict(
-                project.path, name, project.declared, kept, count=len(shown) + unread, asked=asked
+                project.path,
+                name,
+                project.declared,
+                kept,
+                count=len(shown) + unread,
+                asked=asked,
+                given=str(settings.torch or ""),
             )
         )
         part.releases = asked if len(read.projects) == 1 else part.releases

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshcompat.audit.releases import ALL, ORDER, Releases, ordered, spans
+from packaging.specifiers import SpecifierSet
+
+from meshcompat.audit.releases import ALL, ORDER, Releases, newer, ordered, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,8 @@ class Verdict:
     """Findings of the project that are shown."""
     asked: Releases = ALL
     """Releases that the verdict is about."""
+    given: str = ""
+    """The range of `--torch` or of the settings; empty where what is declared counts."""
 
     @property
     def text(self) -> str:
@@ -37,10 +41,22 @@ class Verdict:
             if self.declared.text
             else "declares no range of torch"
         )
-        if not self.because:
-            where = "in that range" if self.declared.text else "of torch"
-            return f"{declares}, and its mesh code runs on every known release {where}"
-        return f"{declares}, runs on {_range(self.runs_on)}"
+        return f"{declares}, {f'runs on {_range(self.runs_on)}' if self.because else self._runs}"
+
+    @property
+    def _runs(self) -> str:
+        """Where the mesh code runs that nothing keeps from a release."""
+        asked = self.given or self.declared.text
+        if not self.asked:
+            return "and no release in that range is known"
+        if asked and all(newer(SpecifierSet(one)) for one in asked.split(" or ")):
+            return (
+                f"and its mesh code runs on {spans(self.asked)}, the newest release that is known"
+            )
+        where = (
+            f"in the range {self.given}" if self.given else "in that range" if asked else "of torch"
+        )
+        return f"and its mesh code runs on every known release {where}"
 
 
 def verdict(
@@ -51,6 +67,7 @@ def verdict(
     *,
     count: int,
     asked: Releases = ALL,
+    given: str = "",
 ) -> Verdict:
     """Return the verdict of a project, of all of its findings that fail somewhere."""
     failing = [
@@ -59,7 +76,7 @@ def verdict(
     lost = frozenset().union(*(finding.fails_on for finding in failing)) if failing else frozenset()
     runs_on = asked - lost
     because = tuple(_deciding(failing, runs_on, asked))
-    return Verdict(path, name, declared, runs_on, because, count, asked)
+    return Verdict(path, name, declared, runs_on, because, count, asked, given)
 
 
 def _deciding(failing: Sequence[Finding], runs_on: Releases, asked: Releases) -> list[Finding]:

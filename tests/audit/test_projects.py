@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshcompat.audit.releases import ORDER
 from tests.support.audited import as_json, run
 
 pytestmark = pytest.mark.once
@@ -166,3 +167,38 @@ def test_a_hole_in_the_range_is_told_with_what_makes_it(tmp_path):
     _, out, _ = run(tmp_path, "--torch", ">=2.4")
     assert "runs on 2.4 and from 2.9" in out
     assert "works on 2.4 and from 2.9" in out
+
+
+NEWEST = ORDER[-1].rpartition(".")[0]
+RUNS_EVERYWHERE = {
+    "nothing": ("torch", (), "every known release of torch"),
+    "what is declared": ("torch>=2.6", (), "every known release in that range"),
+    "what is asked": ("torch", ("--torch", ">=2.6"), "every known release in the range >=2.6"),
+    "what is asked beside what is declared": (
+        "torch>=2.9",
+        ("--torch", ">=2.6"),
+        "every known release in the range >=2.6",
+    ),
+    "what is to come": ("torch", ("--torch", ">=9"), f"{NEWEST}, the newest release that is known"),
+    "what is to come, declared": ("torch>=9", (), f"{NEWEST}, the newest release that is known"),
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "arguments", "told"), RUNS_EVERYWHERE.values(), ids=RUNS_EVERYWHERE
+)
+def test_the_verdict_names_the_range_that_it_is_about(tmp_path, declared, arguments, told):
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nname = "mine"\ndependencies = ["{declared}"]\n'
+    )
+    (tmp_path / "a.py").write_text(CODE.replace('mesh._flatten("x")', 'mesh["dp"]'))
+    _, out, _ = run(tmp_path, *arguments)
+    assert f", and its mesh code runs on {told}\n" in out
+
+
+def test_the_verdict_says_where_no_release_is_known(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\ndependencies = ["torch<2"]\n'
+    )
+    (tmp_path / "a.py").write_text(CODE)
+    assert "declares torch<2, and no release in that range is known\n" in run(tmp_path)[1]
