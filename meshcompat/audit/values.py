@@ -103,6 +103,16 @@ class Value:
             return self.data.value
         return None
 
+    @property
+    def common(self) -> Any:
+        """The number or text that it is on every release, though it may be computed from torch's version; else None."""
+        if self.kind is not Kind.CONCRETE or isinstance(self.data, Constant):
+            return self.constant
+        first = next(iter(self.data.values()), None)
+        is_plain = isinstance(first, (int, str)) and not isinstance(first, bool)
+        is_one = len({(type(value), str(value)) for value in self.data.values()}) == 1
+        return first if is_plain and is_one and self.data.keys() == ALL else None
+
     def negated(self) -> Value:
         """Return the value of ``not`` of it."""
         return Value(truthy=self.falsy, falsy=self.truthy)
@@ -140,14 +150,6 @@ def constant(value: Any) -> Value:
 def per_release(values: dict[str, Any]) -> Value:
     """Return a Python value that depends on the release; where it is missing, nothing is known."""
     unknown = ALL - values.keys()
-    first = next(iter(values.values()), None)
-    if (
-        not unknown
-        and isinstance(first, (int, str))
-        and not isinstance(first, bool)
-        and len({(type(value), str(value)) for value in values.values()}) == 1
-    ):
-        return constant(first)
     true = frozenset(release for release, value in values.items() if _truth(value))
     false = frozenset(release for release, value in values.items() if not _truth(value))
     return Value(Kind.CONCRETE, data=values, truthy=true | unknown, falsy=false | unknown)
@@ -263,6 +265,8 @@ def _join_concrete(left: Value, on_left: Releases, right: Value, on_right: Relea
         if isinstance(side.data, Constant) or release in side.data:
             found[release] = _on(side, release)
     joined = per_release(found) if found else UNKNOWN
+    if joined.common is not None:
+        joined = constant(joined.common)
     truthy = (left.truthy & on_left) | (right.truthy & on_right)
     falsy = (left.falsy & on_left) | (right.falsy & on_right)
     return replace(joined, truthy=truthy, falsy=falsy)

@@ -9,7 +9,7 @@ from meshcompat.audit.reading import own, version_words
 from meshcompat.audit.reading.members import MUTATORS, TENSOR
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.reading.slices import Slices
-from meshcompat.audit.releases import ALL
+from meshcompat.audit.releases import ALL, NONE
 from meshcompat.audit.values import (
     UNKNOWN,
     Confidence,
@@ -35,16 +35,9 @@ _MOCKS = {
     "create_autospec",
     "SimpleNamespace",
 }
-_VERSION_PARSERS = {
-    "parse",
-    "Version",
-    "LooseVersion",
-    "StrictVersion",
-    "parse_version",
-    "TorchVersion",
-    "_parse",
-}
 _PURE: dict[str, Callable[..., Any]] = {
+    "all": all,
+    "any": any,
     "int": int,
     "str": str,
     "tuple": tuple,
@@ -176,8 +169,8 @@ class Calls(Slices):
         if path == "functools.partial" and arguments and arguments[0].kind is Kind.OBJECT:
             self._keywords(arguments[0].name, node)
             return arguments[0]
-        if last in _VERSION_PARSERS and arguments:
-            return compute(version_words.parse, arguments[0])
+        if last in version_words.PARSERS and arguments:
+            return compute(version_words.PARSERS[last], arguments[0])
         if (
             path in {"importlib.metadata.version", "importlib_metadata.version"}
             and arguments
@@ -219,6 +212,10 @@ class Calls(Slices):
             return arguments[0].data if name == "next" else arguments[0]
         if name == "cast" and len(node.args) == 2:
             return self.annotated(node.args[0])
+        if name in {"bool", "callable"} and arguments and arguments[0].kind is not Kind.CONCRETE:
+            return Value(truthy=arguments[0].truthy, falsy=arguments[0].falsy)
+        if name in {"all", "any"} and arguments and arguments[0].kind is Kind.SEQUENCE:
+            return _together(name, arguments[0].data)
         function = _PURE.get(name)
         return UNKNOWN if function is None else compute(function, *arguments)
 
@@ -262,6 +259,14 @@ class Calls(Slices):
                 if value.kind is Kind.MESH and name in record.fields:
                     self.registry.learn_attribute(record.name, name, value)
         return instance(path)
+
+
+def _together(name: str, values: tuple[Value, ...]) -> Value:
+    """Return the truth of `all` or `any` of values."""
+    true, false = [value.truthy for value in values], [value.falsy for value in values]
+    if name == "all":
+        return Value(truthy=ALL.intersection(*true), falsy=NONE.union(*false))
+    return Value(truthy=NONE.union(*true), falsy=ALL.intersection(*false))
 
 
 def _signed(value: Value) -> str | None:

@@ -264,7 +264,7 @@ class Expressions(Targets):
 
     def _each(self, items: Value, generator: ast.comprehension, item: ast.expr) -> Value:
         """Read a comprehension over values that are known, such as the parts of a version, item by item."""
-        count = compute(len, items).constant
+        count = compute(len, items).common
         collect = self.collect
         found = []
         for index in range(min(count, 8) if isinstance(count, int) else 0):

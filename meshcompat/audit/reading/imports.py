@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcompat.audit import torch_names
-from meshcompat.audit.reading.members import Members
+from meshcompat.audit.reading.members import Members, version_of
 from meshcompat.audit.releases import ALL, NONE, Releases
 from meshcompat.audit.sites import Role
 from meshcompat.audit.values import UNKNOWN, Confidence, Value, named
@@ -59,7 +59,8 @@ class Imports(Members):
                         within=missing,
                     )
                 truthy = torch_names.on(known)
-            value = named(f"{module}.{alias.name}" if module else alias.name)
+            path = f"{module}.{alias.name}" if module else alias.name
+            value = version_of(path) or named(path)
             if truthy != ALL and self.frames:
                 value = Value(value.kind, value.name, None, truthy, NONE)
             self.bind(alias.asname or alias.name, value)

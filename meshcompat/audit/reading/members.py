@@ -119,9 +119,9 @@ class Members(Scope):
         self, receiver: Value, owner: str, name: str, node: ast.expr, span: Span
     ) -> Value:
         path = f"{owner}.{name}"
-        if path in _VERSION_PATHS:
-            as_torch = version_words.TorchVersion if path == "torch.__version__" else str
-            return per_release({release: as_torch(release) for release in ALL})
+        version = version_of(path)
+        if version is not None:
+            return version
         if owner in torch_names.REACHED_MODULES:
             found = torch_names.in_module(owner, name)
             if found is not None and torch_names.on(found) != ALL:
@@ -267,6 +267,14 @@ def _member_of_mesh(receiver: Value, name: str) -> Value:
     ):
         return Value(Kind.SEQUENCE, data=tuple(map(constant, receiver.data.dims)), falsy=NONE)
     return Value(Kind.OBJECT, f"{torch_names.MESH}.{name}", receiver, falsy=NONE)
+
+
+def version_of(path: str) -> Value | None:
+    """Return what torch's version is on each release, or None for another path."""
+    if path not in _VERSION_PATHS:
+        return None
+    as_torch = version_words.TorchVersion if path == "torch.__version__" else str
+    return per_release({release: as_torch(release) for release in ALL})
 
 
 def instance_of_ranks(receiver: Value) -> Value:

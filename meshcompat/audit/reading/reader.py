@@ -131,9 +131,8 @@ class Reader(Statements):
         self.layers.append({})
         self.body(node.body)
         for attribute, value in self.layers.pop().items():
-            if value.kind in {Kind.MESH, Kind.INSTANCE, Kind.CONTAINER} or isinstance(
-                value.data, dict
-            ):
+            is_object = value.kind in {Kind.MESH, Kind.INSTANCE, Kind.CONTAINER}
+            if is_object or isinstance(value.data, dict) or _tells_releases(value):
                 self.registry.learn_attribute(name, attribute, value)
         self.prefix, self.class_name, self.in_class_body = outer
         self.live = live
@@ -280,6 +279,11 @@ def _joined(returns: list[tuple[Value, Releases]]) -> Value | None:
         found = value if found is None else join(found, on, value, live)
         on |= live
     return found
+
+
+def _tells_releases(value: Value) -> bool:
+    """Whether only the truth of a value is known, as that of ``hasattr(DeviceMesh, name)``."""
+    return value.kind is Kind.UNKNOWN and value.says_releases
 
 
 def _is_generator(node: ast.AST) -> bool:

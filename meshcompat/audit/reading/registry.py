@@ -96,13 +96,15 @@ class Registry:
         value = self.modules.get(module, {}).get(first)
         if value is None:
             return named(path)
-        if value.kind is Kind.OBJECT and value.name != path:
+        if value.kind is Kind.OBJECT and value.name != f"{module}.{first}":
             followed = self.resolve(value.name + ("." + more if more else ""), depth + 1)
             return followed if more else _with_truth(followed, value)
         if not more:
             return value
         if value.kind is Kind.OBJECT:
-            return self.class_attribute(value.name, more) or named(f"{value.name}.{more}")
+            kept = self.class_attribute(value.name, more)
+            is_kept = kept is not None and kept.kind is not Kind.FUNCTION
+            return kept if kept is not None and is_kept else named(f"{value.name}.{more}")
         return UNKNOWN
 
     def _module_of(self, path: str) -> tuple[str, str]:

@@ -68,8 +68,8 @@ class TorchCalls(Asking):
                 if on is not None or ".tensor." in path
                 else instance(TENSOR)
             )
-        if last in {"parse", "Version", "TorchVersion"} and arguments:
-            return compute(version_words.parse, arguments[0])
+        if last in version_words.PARSERS and arguments:
+            return compute(version_words.PARSERS[last], arguments[0])
         if (
             last in {"reshape", "flatten", "tensor", "as_tensor"}
             and arguments

@@ -81,6 +81,15 @@ def parse(text: object) -> Version:
     return Version(str(text))
 
 
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(
+        ("parse", "Version", "LooseVersion", "StrictVersion", "parse_version", "_parse"), parse
+    ),
+    "TorchVersion": TorchVersion,
+}
+"""What makes a version of a text, by the last part of its name."""
+
+
 def by_name(name: str) -> Value:
     """Return what a constant's name, or that of a function without arguments, says of torch's version."""
     if _VERSION_NAME.fullmatch(name):
