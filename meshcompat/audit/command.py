@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat.api import table
-from meshcompat.audit import baseline, explain, fix, rules, settings
+from meshcompat.audit import baseline, explain, files, fix, rules, settings
 from meshcompat.audit.formats import FORMATS
 from meshcompat.audit.formats.request import Request
 from meshcompat.audit.releases import newer, within
@@ -25,9 +25,6 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     except (settings.SettingsError, baseline.BaselineError) as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
         return 2
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -42,10 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         sys.stdout.write(explain.explain(rule))
         return 0
-    paths = arguments.paths or [Path()]
-    for path in paths:
-        if not path.exists():
-            raise settings.SettingsError(f"{path}: no such file or folder")
+    paths = _paths(arguments)
     chosen = settings.read(arguments, paths[0])
     notes = _notes(chosen)
     publish = arguments.fix_published
@@ -68,6 +62,19 @@ def _run(arguments: argparse.Namespace) -> int:
     _write(arguments.output, FORMATS[arguments.format](request))
     found = any(part.findings for part in parts)
     return 1 if found and not arguments.exit_zero else 0
+
+
+def _paths(arguments: argparse.Namespace) -> list[Path]:
+    """Return the paths to read, each of which is there and of a kind that is read."""
+    paths: list[Path] = arguments.paths or [Path()]
+    for path in paths:
+        if not path.exists():
+            raise settings.SettingsError(f"{path}: no such file or folder")
+        if not files.is_taken(path):
+            raise settings.SettingsError(
+                f"{path}: this kind of file is not read; give a folder, a .py file, a wheel or an sdist"
+            )
+    return paths
 
 
 def _audited(paths: list[Path], chosen: settings.Settings, *, known: bool = True) -> list[Part]:

@@ -20,6 +20,8 @@ SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "venv"}
 LARGEST = 64 * 2**20
 """Bytes of a file; what is larger is no source."""
 PROJECT_FILES = {"pyproject.toml", "setup.cfg", "setup.py", "PKG-INFO"}
+_ZIPS = (".whl", ".zip")
+_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,17 @@ def find(given: Path, exclude: Sequence[str], *, base: str = "") -> Iterator[Fou
     """Yield the Python files, and what tells of projects, in a file, folder, wheel or sdist."""
     if given.is_dir():
         yield from _in_folder(given, exclude, base)
-    elif given.suffix in {".whl", ".zip"}:
+    elif given.name.endswith(_ZIPS):
         yield from _in_zip(given, exclude)
-    elif given.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")):
+    elif given.name.endswith(_TARS):
         yield from _in_tar(given, exclude)
     else:
         yield _read(given, base + given.name if base else given.name, os.fspath(given))
+
+
+def is_taken(given: Path) -> bool:
+    """Whether a path is of a kind that is read: a folder, a Python file, a wheel or an sdist."""
+    return given.is_dir() or given.name.endswith((".py", *_ZIPS, *_TARS))
 
 
 def is_excluded(path: str, exclude: Sequence[str]) -> bool:
@@ -126,7 +133,7 @@ def _in_zip(archive: Path, exclude: Sequence[str]) -> Iterator[Found]:
                     )
     except (OSError, zipfile.BadZipFile) as error:
         yield Found(
-            archive.name, os.fspath(archive), problem=f"no archive that can be read: {error}"
+            archive.name, os.fspath(archive), problem=f"no archive that can be read: {_line(error)}"
         )
 
 
@@ -141,7 +148,7 @@ def _in_tar(archive: Path, exclude: Sequence[str]) -> Iterator[Found]:
                     )
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         yield Found(
-            archive.name, os.fspath(archive), problem=f"no archive that can be read: {error}"
+            archive.name, os.fspath(archive), problem=f"no archive that can be read: {_line(error)}"
         )
 
 
@@ -162,4 +169,9 @@ def _member(archive: Path, path: str, size: int, read: object) -> Found:
     try:
         return Found(path, shown, read())  # type: ignore[operator]
     except Exception as error:  # noqa: BLE001  (a damaged or encrypted member raises many things)
-        return Found(path, shown, problem=f"cannot be read from the archive: {error}")
+        return Found(path, shown, problem=f"cannot be read from the archive: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    """Return what an error says, in one line: `tarfile` adds one for each form that it tried."""
+    return str(error).partition("\n")[0].rstrip(":")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from tests.support.audited import as_json, run
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.once
 
 CODE = """\
@@ -90,6 +93,42 @@ def test_a_wrong_call_exits_with_two_in_one_line(arguments, tmp_path, monkeypatc
     assert (code, out) == (2, "")
     assert err.startswith("meshcompat audit: error: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["n.ipynb", "t.txt", "script", "pyproject.toml"])
+def test_a_named_file_of_a_kind_that_is_not_read_is_a_wrong_call(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    code, out, err = run(tmp_path / name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "give a folder, a .py file, a wheel or an sdist" in err
+
+
+@pytest.mark.parametrize("name", ["x.tar.gz", "x.whl"])
+def test_a_broken_archive_is_told_of_in_one_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"broken")
+    code, out, _ = run(tmp_path / name)
+    assert code == 1
+    (finding, rest) = out.split("\n\n")
+    assert "MC001 no archive that can be read: " in finding
+    assert (finding.count("\n"), finding.endswith(":")) == (0, False)
+    assert rest == "1 finding in 0 files\n"
+
+
+@pytest.mark.parametrize("arguments", [("--rules",), ("--explain", "MC204"), (".",)], ids=" ".join)
+def test_a_closed_pipe_ends_as_with_the_other_commands(folder, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "meshcompat", "audit", *arguments],
+            check=False,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_the_json_has_the_fields_of_the_contract(folder):
