@@ -96,3 +96,28 @@ def test_a_slice_of_what_get_submesh_sliced_is_a_slice_of_a_slice():
 def test_a_name_of_meshcompat_that_gives_no_mesh_is_none():
     text = HEAD + "import torch\nmc.layout_of(x)._layout\nmc.get_ranks(x)._layout\n"
     assert {confidence for _, _, confidence in lines(text)} == {"low"}
+
+
+OTHERS = {
+    "a grid": "import numpy as np\nmesh = np.meshgrid([1], [2])",
+    "a part of a grid": "import numpy as np\nx, mesh = np.meshgrid([1], [2])",
+    "jax's": 'import jax\nmesh = jax.make_mesh((2, 4), ("a", "b"))',
+    "jax's by a name": "from jax.experimental import mesh_utils as mu\nmesh = mu.create_device_mesh((2, 4))",
+    "jax's in a block": "from jax import make_mesh\nwith make_mesh() as mesh:\n    pass",
+    "torch_xla's": "from torch_xla.distributed.spmd import get_global_mesh\nmesh = get_global_mesh()",
+    "a table": "import pandas as pd\nmesh = pd.read_csv('x').groupby('y')",
+    "a surface": "import trimesh\nmesh = trimesh.load('x').geometry['mesh']",
+    "one of many": "import trimesh\nfor mesh in trimesh.load('x').dump():\n    pass",
+}
+
+
+@pytest.mark.parametrize("made", OTHERS.values(), ids=OTHERS)
+def test_what_a_package_of_another_field_gives_is_no_mesh(made):
+    text = f'import torch\n{made}\nmesh["a", "b"]\nmesh._layout\nmesh._flatten("x")\n'
+    assert lines(text) == []
+
+
+def test_a_name_alone_says_mesh_at_medium():
+    assert lines('import torch\ndef f(df_mesh):\n    return df_mesh["a", "b"]\n') == [
+        (3, "MC205", "medium")
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from meshcompat.audit.reading import own, version_words
+from meshcompat.audit.reading import fields, own, version_words
 from meshcompat.audit.reading.members import MUTATORS, TENSOR
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.reading.slices import Slices
@@ -127,6 +127,8 @@ class Calls(Slices):
             return receiver if name == "redistribute" else instance(TENSOR)
         if function.kind is Kind.MESH:
             return UNKNOWN
+        if fields.is_of_other(function):
+            return function
         name = last_name(node.func)
         if name == "redistribute" or (
             name == "full_tensor" and isinstance(node.func, ast.Attribute)
@@ -189,7 +191,7 @@ class Calls(Slices):
         if said.is_known or said.says_releases:
             return said
         is_class = last[:1].isupper() and last.lower() != last.upper() and not last.isupper()
-        return instance(path) if is_class else UNKNOWN
+        return instance(path) if is_class or fields.is_other(path) else UNKNOWN
 
     def _builtin_called(self, name: str, node: ast.Call, arguments: list[Value]) -> Value:
         if name == "map" and len(arguments) == 2 and arguments[0].name == "builtins.int":

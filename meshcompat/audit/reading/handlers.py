@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from meshcompat.audit.reading import fields
 from meshcompat.audit.reading.branches import Branches
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.releases import NONE, Releases
@@ -24,7 +25,8 @@ class Handlers(Branches):
             value = self.value(item.context_expr)
             caught |= self._suppressed(item.context_expr)
             if item.optional_vars is not None:
-                self.target(item.optional_vars, value if value.kind is Kind.MESH else UNKNOWN)
+                is_kept = value.kind is Kind.MESH or fields.is_of_other(value)
+                self.target(item.optional_vars, value if is_kept else UNKNOWN)
         if not caught:
             self.body(node.body)
             return

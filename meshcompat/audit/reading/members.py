@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from meshcompat.audit import torch_names
-from meshcompat.audit.reading import annotated, version_words
+from meshcompat.audit.reading import annotated, fields, version_words
 from meshcompat.audit.reading.scope import Scope
 from meshcompat.audit.releases import ALL, NONE
 from meshcompat.audit.sites import Role
@@ -193,6 +193,8 @@ class Members(Scope):
         found = self.registry.class_attribute(receiver.name, name)
         if found is not None:
             return found
+        if fields.is_of_other(receiver):
+            return receiver
         if receiver.name.startswith("torch.") and name == "device_mesh":
             return mesh(Confidence.HIGH)
         return UNKNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from meshcompat.audit import torch_names
+from meshcompat.audit.reading import fields
 from meshcompat.audit.reading.members import TENSOR, instance_of_ranks
 from meshcompat.audit.reading.torch_calls import TorchCalls
 from meshcompat.audit.sites import Role
@@ -51,6 +52,8 @@ class Slices(TorchCalls):
         if receiver.kind is Kind.CONCRETE:
             return compute(lambda value, index: value[index], receiver, key)
         if receiver.kind is Kind.INSTANCE and receiver.name == "exception text":
+            return receiver
+        if fields.is_of_other(receiver):
             return receiver
         return self.with_hint(UNKNOWN, node)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from meshcompat.audit.reading import fields
 from meshcompat.audit.reading.calls import Calls
 from meshcompat.audit.reading.scope import last_name
 from meshcompat.audit.releases import ALL
@@ -29,7 +30,7 @@ class Targets(Calls):
             for other in value.data[1:]:
                 found = join(found, ALL, other, ALL)
             return found
-        return UNKNOWN
+        return value if fields.is_of_other(value) else UNKNOWN
 
     def target(self, node: ast.expr, value: Value) -> None:
         """Give a value to the target of an assignment."""
