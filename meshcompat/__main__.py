@@ -14,7 +14,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from meshcompat import _help, _release
+from meshcompat import _help, _output, _release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ COMMANDS = {
 }
 """Every sub-command, and what it is for in one line."""
 
+_REFUSED = 2
 _FAILED = 3
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -42,30 +43,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    shows_traceback = "--debug" in given
+    _output.stand_in_for_closed()
     try:
-        code = _run(given)
-        sys.stdout.flush()
+        return _run_and_flush(given)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        _output.say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more when it ends, which nobody would read either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _output.discard()
         return _PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  (told in one line, or by its traceback)
-        if shows_traceback:
-            import traceback  # noqa: PLC0415  (seldom needed)
+        return _told(error, given)
 
-            traceback.print_exc()
-            return _FAILED
-        sys.stderr.write(f"{_worded(error, given)}\n")
-        return _FAILED
+
+def _run_and_flush(given: list[str]) -> int:
+    """Run, and write out what was printed: only then is it known to have arrived."""
+    try:
+        code = _run(given)
+    except SystemExit:  # help ends so, too
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
     return code
 
 
+def _told(error: Exception, given: Sequence[str]) -> int:
+    """Tell an error in one line, or by its traceback, and return the exit code."""
+    refusal = _output.refusal_of(error)
+    if refusal is not None:
+        _output.discard()
+        _output.say(f"{_named(given)}: error: {refusal}")
+        return _REFUSED
+    if "--debug" in given:
+        import traceback  # noqa: PLC0415  (seldom needed)
+
+        traceback.print_exc()
+    else:
+        _output.say(_worded(error, given))
+    return _FAILED
+
+
+def _named(given: Sequence[str]) -> str:
+    return " ".join(["meshcompat", *(word for word in given[:1] if word in COMMANDS)])
+
+
 def _worded(error: Exception, given: Sequence[str]) -> str:
-    command = " ".join(["meshcompat", *(word for word in given[:1] if word in COMMANDS)])
+    command = _named(given)
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
         return f"{command}: error: torch is not installed, and this command needs it"
     text = " ".join(str(error).split())
@@ -99,7 +122,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         exit_codes={
             0: "all is well",
             1: "what was looked for is there, or what was asked for is not: each command says which",
-            2: "the call itself was wrong",
+            _REFUSED: "the call itself was wrong, or the output cannot be written",
             _FAILED: "an error that was not foreseen; --debug shows where",
             _INTERRUPTED: "interrupted by Ctrl-C",
         },

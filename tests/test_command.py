@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+from meshcompat import _output
 from meshcompat.__main__ import COMMANDS, main
 
 pytestmark = pytest.mark.once
@@ -151,6 +153,67 @@ def test_a_closed_pipe_ends_quietly():
             [*PROGRAM, "api", ""], check=False, stdout=closed, stderr=subprocess.PIPE, text=True
         )
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+SHELL = "/bin/sh"
+UNWRITABLE = [
+    *(["api", ""], ["audit", "."], ["plan", "--world-size", "8"], ["matrix"]),
+    *(["audit", "--rules"], ["--help"], ["plan", "--help"], ["--version"]),
+]
+
+
+@pytest.mark.parametrize("words", UNWRITABLE, ids=" ".join)
+@pytest.mark.parametrize(
+    ("way", "unbuffered"), [(">/dev/full", ""), (">/dev/full", "1"), (">&-", "")]
+)
+def test_output_that_cannot_be_written_is_one_line(words, way, unbuffered, tmp_path):
+    if way == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "a.py").write_text("import torch\n\nmesh._flatten()\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment["PYTHONUNBUFFERED"] = unbuffered
+    ended = subprocess.run(
+        [SHELL, "-c", f'"$@" {way}', "sh", *PROGRAM, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 2
+    assert "error: cannot write the output: " in last
+    assert last.endswith("; send it elsewhere")
+    assert "Error" not in ended.stderr
+    assert "--debug" not in ended.stderr
+
+
+def test_nobody_need_hear_what_is_not_printed():
+    for line in ('"$@" plan --world-size 8 --check >&-', '"$@" plan --world-size 8 2>&-'):
+        ended = subprocess.run(
+            [SHELL, "-c", line, "sh", *PROGRAM], check=False, capture_output=True, text=True
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+    ended = subprocess.run([SHELL, "-c", '"$@" api nothing 2>&-', "sh", *PROGRAM], check=False)
+    assert ended.returncode == 1
+
+
+def test_a_file_that_cannot_be_written_is_one_line(broken, capsys):
+    broken(_output.OutputError("r.json", OSError(13, "Permission denied")))
+    assert main(["api", "x"]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        "meshcompat api: error: cannot write 'r.json': Permission denied; name another file\n"
+    )
+
+
+@pytest.mark.parametrize(("value", "is_coloured"), [(None, True), ("", True), ("1", False)])
+def test_an_empty_no_color_does_not_count(value, is_coloured, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    assert _output.wants_colour() == is_coloured
 
 
 def test_ctrl_c_exits_with_130(broken, capsys):

@@ -155,6 +155,8 @@ class TestText:
         _, out, _ = run(capsys, "--world-size", "64", "--tp", "16")
         assert ("\x1b[33mwarning: tp-across-nodes" in out) == (rich == "there")
         assert re.sub(r"\x1b\[[\d;]*m", "", out) == plain
+        monkeypatch.setenv("NO_COLOR", "")  # as https://no-color.org has it, this does not count
+        assert run(capsys, "--world-size", "64", "--tp", "16")[1] == out
         monkeypatch.setenv("NO_COLOR", "1")
         assert run(capsys, "--world-size", "64", "--tp", "16")[1] == plain
 

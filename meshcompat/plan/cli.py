@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat._errors import MeshCompatError
+from meshcompat._output import OutputError, wants_colour
 from meshcompat.plan.arguments import add_arguments, read
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         return 0
     for path, kind in ((output.svg, "svg"), (output.html, "html")):
         if path is not None:
-            try:
-                _draw(plan, path, kind)
-            except OSError as error:
-                parser.error(f"cannot write {path!r}: {error.strerror}")
+            _draw(plan, path, kind)
     if output.as_json:
         sys.stdout.write(f"{json.dumps(report.document_of(plan))}\n")
     else:
@@ -77,19 +74,22 @@ def _draw(plan: Plan, path: str, kind: str) -> None:
 
     drawing = Drawing(picture_of(plan))
     text = drawing.svg() if kind == "svg" else drawing.html()
-    Path(path).write_text(text, encoding="utf-8")
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(path, error) from error
 
 
 def _print(lines: Iterable[Line]) -> None:
     """Print lines, in colour where a terminal reads them and rich is there."""
-    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+    if wants_colour():
         try:
             from rich.console import Console  # noqa: PLC0415
             from rich.text import Text  # noqa: PLC0415
         except ImportError:
             pass
         else:
-            console = Console(highlight=False)
+            console = Console(highlight=False, no_color=False)
             for line in lines:
                 console.print(Text(line.text, _STYLES.get(line.kind, "")), soft_wrap=True)
             return

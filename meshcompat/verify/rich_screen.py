@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from meshcompat._output import wants_colour
 from meshcompat.verify.report import FAILED, NOT_DONE, OK
 from meshcompat.verify.tables import tables_of
 
@@ -25,7 +26,7 @@ _STYLES = {OK: "green", FAILED: "bold red", NOT_DONE: "bold red"}
 
 def show(report: Report) -> None:
     """Print the report to the terminal."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, no_color=not wants_colour())
     console.print(Text(report.title, "bold"))
     console.print(Text(report.circumstances), Text(report.subtitle), sep="\n")
     for table in tables_of(report, console.width - _EDGES, _GAP):

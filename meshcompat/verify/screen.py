@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshcompat._output import OutputError
 from meshcompat.verify.tables import tables_of
 
 try:
@@ -91,7 +92,11 @@ def show(report: Report, *, as_json: bool) -> None:
 
 
 def write(report: Report, path: str) -> None:
-    """Write the report to a file: JSON or HTML by its suffix, else plain text."""
+    """Write the report to a file: JSON or HTML by its suffix, else plain text.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     suffix = Path(path).suffix
     if suffix == ".json":
         text = _json(report)
@@ -101,7 +106,10 @@ def write(report: Report, path: str) -> None:
         text = page.html(report)
     else:
         text = _plain_text(report, _WIDTH)
-    Path(path).write_text(text, encoding="utf-8")
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(path, error) from error
 
 
 def _columns() -> int:
