@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshcompat.api import table
-from meshcompat.audit import baseline, explain, files, fix, rules, settings
+from meshcompat.audit import baseline, explain, files, fix, given, rules, settings
 from meshcompat.audit.formats import FORMATS
 from meshcompat.audit.formats.request import Request
 from meshcompat.audit.releases import newer, within
@@ -78,8 +78,8 @@ def _paths(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _audited(paths: list[Path], chosen: settings.Settings, *, known: bool = True) -> list[Part]:
-    """Return what is found in each path, without what the baseline knows."""
-    parts = [audit(path, chosen) for path in paths]
+    """Return what is found in the paths, without what the baseline knows."""
+    parts = [audit(one.base, chosen, one.paths) for one in given.together(paths)]
     if chosen.baseline is None or not known:
         return parts
     listed = baseline.read(chosen.baseline)

@@ -36,6 +36,8 @@ class Found:
     problem: str = ""
     real: Path | None = None
     """The file itself, where it lies in a folder."""
+    only_tells: bool = False
+    """Whether it was not asked for, and only tells of its project."""
 
 
 def find(given: Path, exclude: Sequence[str], *, base: str = "") -> Iterator[Found]:
@@ -48,6 +50,13 @@ def find(given: Path, exclude: Sequence[str], *, base: str = "") -> Iterator[Fou
         yield from _in_tar(given, exclude)
     else:
         yield _read(given, base + given.name if base else given.name, os.fspath(given))
+
+
+def project_files(folder: Path, base: str) -> Iterator[Found]:
+    """Yield the files of one folder that tell of projects."""
+    for name in sorted(PROJECT_FILES):
+        if (folder / name).is_file():
+            yield _read(folder / name, base + name, os.fspath(folder / name))
 
 
 def is_taken(given: Path) -> bool:

@@ -63,7 +63,7 @@ def group(found: Iterable[Found], given: Path) -> tuple[list[Project], list[Foun
             texts.setdefault(folder.rpartition("/")[0], {})[name] = one.content
         elif name in PROJECT_FILES:
             texts.setdefault(folder, {})[name] = one.content
-        if not one.problem and name.endswith(".py"):
+        if not (one.problem or one.only_tells) and name.endswith(".py"):
             python.append(one)
     roots = {
         folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from meshcompat.audit import files, ignores, rules
+from meshcompat.audit import given as givens
+from meshcompat.audit import ignores, rules
 from meshcompat.audit.findings import Finding
 from meshcompat.audit.releases import ALL, Releases, within
 from meshcompat.audit.survey import Survey, survey
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Part:
-    """What was found in one of the paths that were given."""
+    """What was found in the paths that are read together."""
 
     given: Path
+    """The folder that paths are relative to, or the one file or archive that was given."""
     survey: Survey
     findings: list[Finding] = field(default_factory=list)
     """Those that are asked for, in order."""
@@ -32,6 +34,8 @@ class Part:
     """Sites whose guards cover them."""
     verdicts: list[Verdict] = field(default_factory=list)
     releases: Releases = ALL
+    paths: tuple[Path, ...] = ()
+    """What was given; empty where it is all of `given`."""
 
     def shown(self, path: str) -> str:
         """Return a path as it is opened from where the command runs."""
@@ -49,15 +53,16 @@ class Part:
         return source.lines[finding.span.line - 1]
 
 
-def audit(given: Path, settings: Settings) -> Part:
-    """Read one path and judge what it holds."""
+def audit(given: Path, settings: Settings, paths: tuple[Path, ...] = ()) -> Part:
+    """Read one path, or some paths in one folder, and judge what they hold."""
     low = settings.confidence is Confidence.LOW
-    read = survey(files.find(given, settings.exclude), given, also_low=low)
-    part = Part(given, read)
+    files = givens.found(givens.Given(given, paths or (given,)), settings.exclude)
+    read = survey(files, given, also_low=low)
+    part = Part(given, read, paths=paths)
     for project in read.projects:
         asked = within(settings.torch) if settings.torch is not None else project.declared.releases
         found = rules.judge(read.sites[project.path], asked)
-        paths = {one.path for one in project.files.values()}
+        own = {one.path for one in project.files.values()}
         marks = [ignore for source in project.sources for ignore in ignores.find(source)]
         findings = [finding for finding in found if not finding.is_guarded]
         kept, idle = ignores.apply(findings, marks)
@@ -69,9 +74,9 @@ def audit(given: Path, settings: Settings) -> Part:
         ]
         part.findings += shown
         name = project.declared.name or (
-            given.resolve().name if project.path == "." else project.path
+            given.resolve().name or str(given) if project.path == "." else project.path
         )
-        unread = sum(one.path in paths for one in read.problems)
+        unread = sum(one.path in own for one in read.problems)
         part.verdicts.append(
             verdict(
                 project.path,

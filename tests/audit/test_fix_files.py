@@ -183,6 +183,17 @@ def test_the_text_after_a_fix_lists_what_stays_and_the_other_fix_still_rewrites_
     assert b"meshcompat.register_flattened_axes(mesh, " in file.read_bytes()
 
 
+def test_a_name_in_a_file_beside_those_given_is_a_look_up(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    maker, other = tmp_path / "maker.py", tmp_path / "other.py"
+    maker.write_bytes(CODE.replace(b"mesh._get_root_mesh()", b'mesh._flatten("n")'))
+    other.write_bytes(CODE)
+    (tmp_path / "config.py").write_text('NAMES = ("n",)\n')
+    _, out, _ = run(maker, other, "--fix")
+    assert (b"._flatten(" in maker.read_bytes(), other.read_bytes()) == (True, FIXED)
+    assert "not rewritten: 'n' also stands in config.py" in out
+
+
 def test_a_link_stays(file):
     link = file.parent / "link.py"
     link.symlink_to(file)

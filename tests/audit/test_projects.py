@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from meshcompat.audit.releases import ORDER
@@ -202,3 +204,63 @@ def test_the_verdict_says_where_no_release_is_known(tmp_path):
     )
     (tmp_path / "a.py").write_text(CODE)
     assert "declares torch<2, and no release in that range is known\n" in run(tmp_path)[1]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A project of two files, one of which flattens for the other, beside another project."""
+    for name in ("mine", "theirs"):
+        (tmp_path / name / "src").mkdir(parents=True)
+        (tmp_path / name / "pyproject.toml").write_text(
+            f'[project]\nname = "{name}"\ndependencies = ["torch>=2.2"]\n'
+        )
+        (tmp_path / name / "src" / "build.py").write_text(CODE)
+        (tmp_path / name / "src" / "use.py").write_text(CODE.replace("mesh._flatten(", "(mesh, "))
+    return tmp_path
+
+
+def test_files_of_one_project_have_one_verdict_and_paths_in_their_common_folder(two, monkeypatch):
+    files = two / "mine" / "src" / "build.py", two / "mine" / "src" / "use.py"
+    _, data = as_json(*files)
+    assert [one["name"] for one in data["projects"]] == ["mine"]
+    assert ([one["path"] for one in data["findings"]], data["files"]) == (["build.py"], 2)
+    _, out, _ = run(*files)
+    assert f"{files[0]}:5:17: MC101" in out
+    assert out.count("mine: ") == 1
+    monkeypatch.chdir(two / "mine")
+    _, out, _ = run("src/build.py", "src/use.py")
+    assert out.startswith("src/build.py:5:17: MC101")
+
+
+def test_paths_of_several_projects_have_a_verdict_each(two):
+    _, data = as_json(two / "mine" / "src" / "build.py", two / "theirs" / "src")
+    assert [(one["name"], one["declares"]) for one in data["projects"]] == [
+        ("mine", ">=2.2"),
+        ("theirs", ">=2.2"),
+    ]
+    assert [one["path"] for one in data["findings"]] == ["mine/src/build.py", "theirs/src/build.py"]
+
+
+@pytest.mark.parametrize("again", ["mine", "mine/src", "mine/src/build.py"])
+def test_a_path_that_is_given_twice_is_read_once(two, again):
+    _, data = as_json(two / "mine" / "src" / "build.py", two / again)
+    assert len(data["findings"]) == 1
+
+
+def test_an_archive_beside_files_has_a_verdict_of_its_own(two):
+    with zipfile.ZipFile(two / "x.whl", "w") as wheel:
+        wheel.writestr("a.py", CODE)
+    code, data = as_json(
+        two / "mine" / "src" / "build.py", two / "mine" / "src" / "use.py", two / "x.whl"
+    )
+    assert code == 1
+    assert [one["path"] for one in data["findings"]] == ["build.py", "a.py"]
+
+
+def test_a_setup_script_that_was_not_given_only_tells_of_its_project(two):
+    script = (
+        "from setuptools import setup\nsetup(name='mine')\ndef f(mesh):\n    mesh._flatten('x')\n"
+    )
+    (two / "mine" / "setup.py").write_text(script)
+    _, data = as_json(two / "mine" / "src", two / "theirs" / "src")
+    assert (data["files"], len(data["findings"])) == (4, 2)

@@ -10,7 +10,7 @@ from meshcompat.audit import files
 from meshcompat.audit.fix.calls import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from meshcompat.audit.fix.page import Page
@@ -98,26 +98,25 @@ def _elsewhere(holds: Callable[[bytes], bool], part: Part, seen: Survey) -> str:
         for one in project.files.values():
             if one.path not in seen.sources and holds(one.content):
                 return one.path
-    inside = part.given.resolve()
-    for one in _beside(inside):
+    read = [path.resolve() for path in part.paths or (part.given,)]
+    for one in _beside(read):
         if one.real is None or not holds(one.content):
             continue
         real = one.real.resolve()
-        if real != inside and inside not in real.parents:
+        if not any(real == inside or inside in real.parents for inside in read):
             return one.path
     return ""
 
 
-def _beside(given: Path) -> Iterator[files.Found]:
-    """Yield the files of the project, or else of the package, that a path is only a part of."""
-    root = _root(given)
-    if root is not None:
-        yield from files.find(root, ())
-    elif given.is_file():  # a script: those beside it that may import it
-        for path in sorted(given.parent.glob("*.py")):
-            for one in files.find(path, ()):
-                if re.search(rb"\b" + re.escape(given.stem.encode()) + rb"\b", one.content):
-                    yield one
+def _beside(read: Sequence[Path]) -> Iterator[files.Found]:
+    """Yield the files of the projects, or else of the packages, that paths are only a part of."""
+    roots = {path: _root(path) for path in read}
+    for root in dict.fromkeys(roots.values()):
+        yield from files.find(root, ()) if root is not None else ()
+    for script in (path for path in read if roots[path] is None and path.is_file()):
+        name = re.compile(rb"\b" + re.escape(script.stem.encode()) + rb"\b")
+        for path in sorted(script.parent.glob("*.py")):  # those that may import it
+            yield from (one for one in files.find(path, ()) if name.search(one.content))
 
 
 def _root(place: Path) -> Path | None:
