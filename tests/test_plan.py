@@ -199,6 +199,11 @@ class TestFiles:
             ("job.json", "{", "cannot read"),
             ("job.json", "[1]", "must hold keys and values"),
             ("job.json", '{"world_size": 8, "tpp": 2}', "unknown keys tpp; known are dp,"),
+            ("job.json", '{"tp": 2, "world_size": 8, "tp": 4}', "key 'tp' twice; give it once"),
+            ("job.json", '{"mesh": {"a": 2, "a": 4}}', "it gives the key 'a' twice"),
+            ("job.json", '{"world_size": 8, "world-size": 4}', "the key 'world_size' twice"),
+            ("job.json", '{"world_size": ' + "[" * 10**5, "nested too deeply; give keys and"),
+            ("job.toml", "world_size = " + "[" * 10**5, "nested too deeply; give keys and"),
             ("job.json", '{"world_size": true}', "--world-size True must be a whole number"),
             ("job.json", '{"world_size": 8, "tp": "2"}', "--tp '2' must be a whole number"),
             ("job.json", '{"world_size": 8, "tp": 2.5}', "--tp 2.5 must be a whole number"),
@@ -210,11 +215,32 @@ class TestFiles:
         ],
     )
     def test_that_cannot_be_read_are_a_wrong_call(self, tmp_path, capsys, name, text, said):
+        if name.endswith(".toml") and sys.version_info < (3, 11):
+            pytest.importorskip("tomli", reason="needed to read TOML")
         (tmp_path / name).write_text(text)
         code, out, err = run(capsys, str(tmp_path / name))
         assert (code, out) == (2, "")
         assert said in err
         assert err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [("job.json", '{"world_size": 8}'), ("job.toml", "world_size = 8")]
+    )
+    def test_may_begin_with_a_mark_of_their_encoding(self, tmp_path, capsys, name, text):
+        if name.endswith(".toml") and sys.version_info < (3, 11):
+            pytest.importorskip("tomli", reason="needed to read TOML")
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert run(capsys, str(tmp_path / name), "--check") == (0, "", "")
+
+    def test_are_named_where_they_do_not_go_with_a_flag(self, tmp_path, capsys):
+        job = tmp_path / "job.json"
+        job.write_text('{"world_size": 8, "tp": 2, "pp": 2}')
+        code, _, err = run(capsys, str(job), "--mesh", "a=2", "--pp", "1")
+        assert code == 2
+        assert f"--mesh is a mesh of your own, and goes without tp in {str(job)!r}, --pp" in err
+        job.write_text('{"mesh": "a=2"}')
+        _, _, err = run(capsys, str(job), "--tp", "2")
+        assert f"mesh in {str(job)!r} is a mesh of your own, and goes without --tp" in err
 
     def test_that_are_not_there_are_a_wrong_call(self, tmp_path, capsys):
         code, _, err = run(capsys, str(tmp_path / "none.json"))
@@ -247,7 +273,10 @@ class TestFiles:
         (("--mesh", "a=2,b=2", "--flatten", "c=a", "--flatten", "c=b"), "names 'c' twice"),
         (("--mesh", "a=4", "--unflatten", "a=2:2:x"), None),
         (("--mesh", "a=4", "--unflatten", "a=2*2:x,y"), "must be sizes and names"),
-        (("--mesh", "a=4", *("--unflatten", "a=2x2:x,y") * 2), "twice into the same names"),
+        (
+            ("--mesh", "a=4", *("--unflatten", "a=2x2:x,y") * 2),
+            "twice into the same sizes and names",
+        ),
         (("--world-size", "4", "--strategy", "ddp", "--unflatten", "a=2:x"), "ddp has no mesh"),
         (("--world-size", "4", "--svg", "/nowhere/mesh.svg"), "cannot write '/nowhere/mesh.svg'"),
     ],
@@ -260,6 +289,10 @@ def test_a_wrong_call_is_said_in_one_line(capsys, words, said):
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_size_below_1_counts_as_in_the_builders():
+    assert plan_of(world_size=8, tp=0, cp=-3, dp=0).meshes == plan_of(world_size=8).meshes
 
 
 class TestRefusals:

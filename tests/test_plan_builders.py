@@ -7,6 +7,7 @@ import torch.distributed as dist
 
 import meshcompat as mc
 from meshcompat.plan import report
+from meshcompat.plan.arguments import request_of
 from meshcompat.plan.request import Request, Split
 from meshcompat.testing import fake_world, recorded_groups
 from tests.support import native
@@ -62,6 +63,8 @@ SAME_RANKS = [
     Request(16, sizes={"pp": 2, "tp": 2, "ep": 2, "cp": 2}, rank=3),
     Request(8, sizes={"ep": 8}, rank=1),
     Request(8, sizes={"tp": 8, "ep": 4}, splits=(Split("tp", (8, 1), ("x", "y")),)),
+    # One mesh dim in several sizes under the same names.
+    request_of({"mesh": "a=2,b=4", "unflatten": ["b=2x2:x,y", "b=4x1:x,y", "b=2x2:y,x"]}),
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcompat._help import describe
@@ -22,7 +23,8 @@ Print the meshes of a job on paper: which ranks talk to each other along each me
 nodes, over how many process groups, and what to look out for. It needs no torch, no GPU and no \
 processes.
 
-A FILE has the names of the flags as keys, such as tp = 8; flags on the command line come before it.\
+A FILE has the names of the flags as keys, such as tp = 8; flags on the command line override the \
+file. A size below 1, such as --tp 0, counts as 1, as in the builders; --dp 0 means what the others leave.\
 """
 _LARGEST_WORLD = 2**20
 _SIZE_HELP = {
@@ -118,13 +120,18 @@ def read(arguments: argparse.Namespace) -> tuple[Request, Output]:
             f"{arguments.file!r} has unknown keys {', '.join(unknown)}; known are {', '.join(KEYS)}"
         )
     flags = {key: getattr(arguments, key) for key in KEYS}
-    given |= {key: value for key, value in flags.items() if value is not None}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    spelled = {key: f"{key} in {arguments.file!r}" for key in given.keys() - flags.keys()}
     output = Output(arguments.json, arguments.check, arguments.svg, arguments.html)
-    return request_of(given), output
+    return request_of(given | flags, spelled), output
 
 
-def request_of(given: Mapping[str, Any]) -> Request:
+def request_of(given: Mapping[str, Any], spelled: Mapping[str, str] | None = None) -> Request:
     """Return the request of keys and values.
+
+    Args:
+        given: Keys and values.
+        spelled: What a key is called that was not given as a flag.
 
     Raises:
         ValueError: They cannot be read, or do not go together.
@@ -135,8 +142,11 @@ def request_of(given: Mapping[str, Any]) -> Request:
     sizes = {name: _size(size, _flag(name)) for name, size in asked.items()}
     strategy = given.get("strategy", None if mesh else "fsdp2")
     if mesh and (sizes or strategy is not None):
-        others = [*map(_flag, sizes), *(["--strategy"] if strategy is not None else [])]
-        raise ValueError(f"--mesh is a mesh of your own, and goes without {', '.join(others)}")
+        mine, *others = [
+            (spelled or {}).get(key, _flag(key))
+            for key in ("mesh", *sizes, *(["strategy"] if strategy is not None else []))
+        ]
+        raise ValueError(f"{mine} is a mesh of your own, and goes without {', '.join(others)}")
     if not mesh and strategy not in STRATEGIES:
         raise ValueError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
     if flattened and not mesh:
@@ -202,9 +212,12 @@ def _splits(value: object) -> tuple[Split, ...]:
         sizes = tuple(int(size) for size in match[1].split("x"))
         names = tuple(name.strip() for name in match[2].split(","))
         found.append(Split(mesh_dim, sizes, names))
-    if len({split.mesh_name for split in found}) < len(found):
-        raise ValueError("--unflatten splits a mesh dim twice into the same names")
-    return tuple(found)
+    if len(set(found)) < len(found):
+        raise ValueError("--unflatten splits a mesh dim twice into the same sizes and names")
+    calls = [split.mesh_name for split in found]
+    return tuple(
+        replace(split, is_one_of_several=calls.count(split.mesh_name) > 1) for split in found
+    )
 
 
 def _pairs(value: object, flag: str, example: str) -> list[tuple[str, object]]:

@@ -16,11 +16,14 @@ class Split:
     mesh_dim: str
     sizes: tuple[int, ...]
     names: tuple[str, ...]
+    is_one_of_several: bool = False
+    """Whether the mesh dim is also split into other sizes under the same names."""
 
     @property
     def mesh_name(self) -> str:
         """What its mesh is called."""
-        return f"{self.mesh_dim}:{','.join(self.names)}"
+        sizes = f"={'x'.join(map(str, self.sizes))}" if self.is_one_of_several else ""
+        return f"{self.mesh_dim}{sizes}:{','.join(self.names)}"
 
 
 @dataclass(frozen=True)
