@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from meshcompat.api import table
 from meshcompat.audit import baseline, explain, files, fix, given, rules, settings
 from meshcompat.audit.formats import FORMATS
+from meshcompat.audit.formats.as_text import counted
 from meshcompat.audit.formats.request import Request
 from meshcompat.audit.releases import newer, within
 from meshcompat.audit.report import Part, audit, with_findings
@@ -48,10 +49,16 @@ def _run(arguments: argparse.Namespace) -> int:
     parts = _audited(paths, chosen, known=arguments.write_baseline is None)
     if arguments.write_baseline is not None:
         return _write_baseline(arguments.write_baseline, parts)
+    stayed: list[dict[str, str]] = [{} for _ in parts]
     if is_fixing:
-        notes = [*_rewrite(parts, publish=publish), *notes]
+        done = [fix.carry_out(part, publish=publish) for part in parts]
+        notes = [*_rewritten(done), *notes]
+        stayed = [one.stayed for one in done]
         parts = _audited(paths, chosen)
-    plans = [fix.plan(part, publish=publish) for part in parts]
+    plans = [
+        fix.plan(part, publish=publish, blocked=blocked)
+        for part, blocked in zip(parts, stayed, strict=True)
+    ]
     parts = [planned.part for planned in plans]
     if arguments.diff:
         _write_bytes(arguments.output, b"".join(map(fix.diff, plans)))
@@ -99,11 +106,12 @@ def _refuse_together(arguments: argparse.Namespace, paths: list[Path], *, is_fix
             raise settings.SettingsError(f"{path}: no folder or .py file, which --fix rewrites")
 
 
-def _rewrite(parts: list[Part], *, publish: bool) -> list[str]:
-    """Rewrite what can be rewritten, and return what there is to say of it."""
-    done = [fix.carry_out(part, publish=publish) for part in parts]
-    places, count = sum(one.places for one in done), sum(one.files for one in done)
-    said = f"rewrote {places} place{'' if places == 1 else 's'} in {count} file{'' if count == 1 else 's'}"
+def _rewritten(done: list[fix.Outcome]) -> list[str]:
+    """Return what there is to say of what was rewritten."""
+    places, findings = sum(one.places for one in done), sum(one.findings for one in done)
+    count = sum(one.files for one in done)
+    said = f"rewrote {counted(places, 'place')} in {counted(count, 'file')}"
+    said += f", for {counted(findings, 'finding')}" if places else ""
     return [*(line for one in done for line in one.problems), said]
 
 

@@ -59,7 +59,7 @@ def test_all_else_stays_to_the_byte(file, form):
     file.write_bytes(form(CODE))
     code, out, _ = run(file, "--fix")
     assert (code, file.read_bytes()) == (0, form(FIXED))
-    assert out.endswith("rewrote 1 place in 1 file\n")
+    assert out.endswith("rewrote 1 place in 1 file, for 1 finding\n")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o755])
@@ -68,6 +68,14 @@ def test_the_mode_stays_and_no_file_is_left_behind(file, mode):
     run(file, "--fix")
     assert stat.S_IMODE(file.stat().st_mode) == mode
     assert [path.name for path in file.parent.iterdir()] == ["code.py"]
+
+
+def test_the_findings_that_are_told_of_add_up(file):
+    text = CODE.replace(b"mesh._get_root_mesh()", b'mesh["dp", "cp"]._flatten("n"), mesh._layout')
+    file.write_bytes(text)
+    assert "3 findings in 1 file; --fix rewrites 2 of them\n" in run(file)[1]
+    _, out, _ = run(file, "--fix")
+    assert "1 finding in 1 file\nrewrote 1 place in 1 file, for 2 findings\n" in out
 
 
 def test_a_second_run_changes_nothing(file):
@@ -114,7 +122,9 @@ def test_a_write_that_fails_leaves_the_file_whole(file, monkeypatch):
         CODE,
         ["code.py"],
     )
-    assert "cannot be written: No space left on device" in out
+    assert "    not rewritten: it cannot be written: No space left on device\n" in out
+    assert f"{file}: not rewritten: it cannot be written: No space left on device\n" in out
+    assert "--fix rewrites" not in out
 
 
 def test_nothing_is_flattened_otherwise_where_a_look_up_could_not_be_written(tmp_path, monkeypatch):

@@ -20,6 +20,10 @@ class Outcome:
 
     places: int = 0
     files: int = 0
+    findings: int = 0
+    """Findings at the places that were rewritten."""
+    stayed: dict[str, str] = field(default_factory=dict)
+    """Why each file stays that was to be rewritten, by path."""
     problems: list[str] = field(default_factory=list)
     """A line for each file that was to be rewritten and was not."""
 
@@ -34,23 +38,23 @@ def carry_out(part: Part, *, publish: bool) -> Outcome:
         if not changed:
             break
         blocked |= changed
-    result = Outcome(
-        problems=[f"{part.shown(path)}: not rewritten: {why}" for path, why in blocked.items()]
-    )
+    result = Outcome(stayed=blocked)
     # Look-ups through meshcompat find what torch flattened, and not the other way round: they go first.
     for path in sorted(planned.contents, key=lambda one: (one in planned.flattening, one)):
-        if result.problems and path in planned.flattening and path not in blocked:
-            result.problems.append(
-                f"{part.shown(path)}: not rewritten: it hangs on a file that was not rewritten"
-            )
+        if result.stayed and path in planned.flattening:
+            result.stayed[path] = "it hangs on a file that was not rewritten"
             continue
         try:
             write(planned.pages[path].found, planned.contents[path])
         except RefusedError as error:
-            result.problems.append(f"{part.shown(path)}: not rewritten: {error}")
+            result.stayed[path] = str(error)
         else:
             result.files += 1
             result.places += planned.places[path]
+            result.findings += sum(one.fixable for one in planned.part.findings if one.path == path)
+    result.problems = [
+        f"{part.shown(path)}: not rewritten: {why}" for path, why in result.stayed.items()
+    ]
     return result
 
 

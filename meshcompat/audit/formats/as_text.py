@@ -42,8 +42,8 @@ def render(request: Request) -> str:
     total = sum(len(part.findings) for part in request.parts)
     files = sum(part.survey.files for part in request.parts)
     fixable = sum(finding.fixable for part in request.parts for finding in part.findings)
-    rewrites = f"; --fix rewrites {fixable}" if fixable else ""
-    lines.append(f"{_count(total, 'finding')} in {_count(files, 'file')}{rewrites}")
+    rewrites = f"; --fix rewrites {fixable} of them" if fixable and not request.is_fixing else ""
+    lines.append(f"{counted(total, 'finding')} in {counted(files, 'file')}{rewrites}")
     lines += request.notes
     return "\n".join(lines) + "\n"
 
@@ -83,7 +83,8 @@ def _name(verdict: Verdict) -> str:
     )
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Return a number with its word, in the plural where it is not 1."""
     return f"{number} {word}" + ("" if number == 1 else "s")
 
 
