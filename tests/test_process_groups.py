@@ -10,10 +10,12 @@ from torch.distributed.device_mesh import DeviceMesh
 import meshcompat as mc
 from meshcompat import _eras
 from meshcompat.testing import each_rank, fake_world, recorded_groups
+from tests.support import native
 from tests.support.oracle import Grid, facts_of, seen
 
 NAMES = ("pp", "dp", "tp")
 GRID = Grid((2, 2, 2), NAMES)
+NEW = ("p", "q")
 
 
 def make_mesh(**options):
@@ -30,6 +32,28 @@ def groups_of(*partition):
     made = [dist.new_group(ranks) for ranks in partition]
     mine = [group for group in made if group != dist.GroupMember.NON_GROUP_MEMBER]
     return mine[0] if mine else None
+
+
+def root_of_torch():
+    native.forget()
+    return DeviceMesh("cpu", GRID.ranks.tolist(), mesh_dim_names=("x", "y", "z"))
+
+
+def view_of_torch(root):
+    """Return a factorisation of all ranks that torch made: p is x and y together."""
+    try:
+        native.require("_unflatten")
+        return native.unflatten(native.flatten(root, "w"), 0, (4, 2), NEW)
+    except native.Absent as absent:
+        pytest.skip(str(absent))
+
+
+def flat_of_torch(root):
+    try:
+        native.require("_flatten")
+        return native.flatten(native.pick(root, ("x", "y")), "p")
+    except native.Absent as absent:
+        pytest.skip(str(absent))
 
 
 class TestGetGroup:
@@ -264,6 +288,56 @@ class TestForeignGroups:
     def test_are_kept(self, foreign):
         assert mc.get_group(foreign, "tp") is foreign.get_group("tp")
         assert mc.flatten(mc.get_submesh(foreign, "tp"), "x").get_group() is foreign.get_group("tp")
+
+    @pytest.mark.parametrize("derive", [view_of_torch, flat_of_torch])
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda root: mc.flatten(root, ("x", "y"), "xy"),
+            lambda root: mc.unflatten(root, "x", (2, 1), ("x0", "x1"), share_groups=True),
+            lambda root: mc.unflatten(mc.flatten(root, "all"), 0, (4, 2), NEW, share_groups=True),
+        ],
+        ids=["flatten", "unflatten", "unflatten to all dims of the view"],
+    )
+    def test_that_one_rank_looked_at_decide_nothing(self, derive, ask):
+        made = []
+        for looks in (True, False):
+            with fake_world(8, rank=5):
+                root = root_of_torch()
+                derived = derive(root)
+                if looks:
+                    assert mc.get_axis_size(derived, derived.mesh_dim_names[0]) == 4
+                with recorded_groups() as groups:
+                    ask(root)
+                made.append([record.ranks for record in groups])
+        assert made[0] == made[1]
+
+    def test_that_one_rank_looked_at_serve_once_all_ranks_register_them(self):
+        chosen = []
+        for looks in (True, False):
+            with fake_world(8, rank=5):
+                root = root_of_torch()
+                view = view_of_torch(root)
+                if looks:
+                    assert mc.get_axis_size(view, "p") == 4
+                first = mc.flatten(root, ("x", "y"), "first")
+                mc.register_axis(root, "theirs", view.get_group("p"))
+                later = mc.flatten(root, ("x", "y"), "later")
+                chosen.append(later.get_group() is first.get_group())
+        assert chosen == [True, True]
+
+    def test_of_a_view_serve_a_registered_axis_at_once(self):
+        for looks in (True, False):
+            with fake_world(8, rank=5):
+                root = root_of_torch()
+                view = view_of_torch(root)
+                if looks:
+                    assert mc.get_axis_size(view, "p") == 4
+                mc.register_axis(root, "theirs", view.get_group("p"))
+                with recorded_groups() as groups:
+                    flat = mc.flatten(root, ("x", "y"), "xy")
+                assert flat.get_group() is view.get_group("p")
+                assert groups == []
 
     def test_that_were_destroyed_are_refused(self, foreign):
         dist.destroy_process_group(foreign.get_group("tp"))

@@ -64,11 +64,7 @@ def find_flattened(root: Root) -> None:
 
 
 def part_kept_apart(mesh: DeviceMesh, root: Root) -> Dim | None:
-    """Return what a 1-D *mesh* that torch does not link to *root* is there; None where nothing.
-
-    Its group serves no other dim, because the other ranks do not know that this rank has asked
-    about the mesh.
-    """
+    """Return what a 1-D *mesh* that torch does not link to *root* is there; None where nothing."""
     if mesh.ndim != 1:
         return None
     try:
@@ -84,19 +80,26 @@ def adopt_group(
     handle: Handle,
     mesh: DeviceMesh,
     *,
+    known_to_all: bool,
     in_order: bool = False,
-    is_apart: bool = False,
 ) -> Group:
     """Return the record of a group that is there already, after checking its ranks.
 
-    Only where the root covers the world do all ranks see the same groups, so only there can
-    the group stand in for another one later, and not where it *is_apart*. *in_order* asks for the
-    mesh's order of ranks, which torch does not keep in its own permuted meshes.
+    *known_to_all* says that all ranks of the root take the group up at this place of their
+    program. Only such a group can stand in for another one later, and only where the root covers
+    the world. *in_order* asks for the mesh's order of ranks, which torch does not keep in its own
+    permuted meshes.
     """
     refuse_detached(root)
     partition = _layout.outermost_first(axes)
+    shareable = known_to_all and root.covers_world
     for known in root.groups:
         if known.handle == handle and known.partition == partition:
+            if shareable and not known.shareable:
+                # Only now do all ranks know it, so it stands behind the groups made before.
+                known.shareable = True
+                root.groups.remove(known)
+                root.groups.append(known)
             return known
     group = _eras.primitives().group_of(handle)
     start = _layout.start_of(axes, root.position)
@@ -112,7 +115,7 @@ def adopt_group(
             f"meshcompat.get_submesh instead of slicing"
         )
     made_with = GroupOptions(backend=backend_of(group))
-    record = Group(axes, made_with, handle, shareable=root.covers_world and not is_apart)
+    record = Group(axes, made_with, handle, shareable=shareable)
     root.groups.append(record)
     return record
 
@@ -120,7 +123,7 @@ def adopt_group(
 def take_up_group(root: Root, axes: Axes, group: ProcessGroup) -> Group:
     """Return the record of a group that the caller made, whose ranks must be in the mesh's order."""
     handle = _eras.primitives().handle_for(root.mesh, group)
-    return adopt_group(root, axes, handle, root.mesh, in_order=True)
+    return adopt_group(root, axes, handle, root.mesh, known_to_all=True, in_order=True)
 
 
 def backend_of(group: ProcessGroup) -> str | None:
@@ -132,7 +135,8 @@ def backend_of(group: ProcessGroup) -> str | None:
 def _as_root(mesh: DeviceMesh) -> View:
     root = Root(mesh)
     handles = _eras.primitives().group_handles(mesh) or []
-    return root.settle(_groups(root, _layout.dims_of(root.shape), handles, mesh))
+    dims = _layout.dims_of(root.shape)
+    return root.settle(_groups(root, dims, handles, mesh, known_to_all=True))
 
 
 def _as_submesh(
@@ -140,7 +144,8 @@ def _as_submesh(
 ) -> View | None:
     """Return the view of *mesh* as a part of *root*, or None where it is none.
 
-    Where it *is_apart*, its ranks and groups alone say so.
+    Where it *is_apart*, its ranks and groups alone say so. Its own groups serve no other dim: the
+    other ranks do not know that this rank has asked about the mesh.
     """
     shape, ranks = shape_and_ranks(mesh)
     positions = root.positions_of(ranks)
@@ -160,7 +165,7 @@ def _as_submesh(
     if root.is_member and root.position not in positions:
         dims = tuple(map(Dim, names, layouts, [None] * len(layouts)))
         return View(root, dims, torch_root, elsewhere=positions[0])
-    groups = _groups(root, layouts, handles, mesh, is_apart=is_apart)
+    groups = _groups(root, layouts, handles, mesh, known_to_all=False)
     return View(root, tuple(map(Dim, names, layouts, groups)), torch_root)
 
 
@@ -170,12 +175,12 @@ def _groups(
     handles: list[Handle],
     mesh: DeviceMesh,
     *,
-    is_apart: bool = False,
+    known_to_all: bool,
 ) -> list[Group | None]:
     if not root.is_member or len(handles) != len(layouts):
         return [None] * len(layouts)
     return [
-        adopt_group(root, axes, handle, mesh, is_apart=is_apart)
+        adopt_group(root, axes, handle, mesh, known_to_all=known_to_all)
         for axes, handle in zip(layouts, handles, strict=True)
     ]
 
