@@ -202,21 +202,37 @@ def _shape_and_names(
     sizes = {name: getattr(arguments, name) for name in STANDARD_NAMES}
     if not any(sizes.values()):
         return arguments.shape, arguments.names
-    if arguments.shape or arguments.names:
-        asked = ", ".join(f"--{name.replace('_', '-')}" for name, size in sizes.items() if size)
-        refuse(
-            f"{asked} give sizes by name, and so do --shape and --names; use one of the two ways"
-        )
-    product = math.prod(size or 1 for size in sizes.values())
-    if sizes["dp_shard"] is None:
+    told = {name: size for name, size in sizes.items() if size}
+    _require_one_way(arguments, told, refuse)
+    product = math.prod(told.values())
+    factors = " * ".join(f"{name} {size}" for name, size in told.items())
+    factors += f" = {product}" if len(told) > 1 else ""
+    if sizes["dp_shard"] is not None:
+        if world_size not in {None, product}:
+            refuse(
+                f"{factors} does not make {world_size} ranks; give sizes whose product is "
+                f"{world_size}, or leave --dp-shard to be what the others leave"
+            )
+    else:
         whole = world_size or (_DEFAULT_RANKS if _DEFAULT_RANKS % product == 0 else product)
         if whole % product:
-            told = " * ".join(f"{name} {size}" for name, size in sizes.items() if size)
-            refuse(
-                f"{told} = {product} does not divide {whole} ranks; give sizes whose product does"
-            )
+            refuse(f"{factors} does not divide {whole} ranks; give sizes whose product does")
         sizes["dp_shard"] = whole // product
     return tuple(sizes[name] or 1 for name in STANDARD_NAMES), STANDARD_NAMES
+
+
+def _require_one_way(
+    arguments: argparse.Namespace, told: Mapping[str, int], refuse: _Refuse
+) -> None:
+    ways = {"--shape": arguments.shape, "--names": arguments.names}
+    others = [flag for flag, value in ways.items() if value]
+    if not others:
+        return
+    by_name = [f"--{name.replace('_', '-')}" for name in told]
+    refuse(
+        f"{' and '.join(by_name)} cannot be given with {' and '.join(others)}: sizes by name make "
+        f"the mesh {','.join(STANDARD_NAMES)}; leave out the one or the other"
+    )
 
 
 def _fitting_ep(plan: Plan, ep: int | None, refuse: _Refuse) -> int | None:
