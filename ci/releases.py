@@ -55,9 +55,10 @@ def main() -> None:
         }
         for release, addresses in wheels(__doc__).items()
     ]
-    reasons = json.dumps(matrix.read("torch-matrix.toml")["reasons"])
+    told = matrix.read("torch-matrix.toml")
+    words = ",\n".join(f' "{key}": {json.dumps(told[key])}' for key in ("reasons", "notes"))
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    text = f'{{\n "reasons": {reasons},\n "releases": [\n{lines}\n ]\n}}\n'
+    text = f'{{\n{words},\n "releases": [\n{lines}\n ]\n}}\n'
     STORED.write_text(text, encoding="utf-8")
     print(f"{len(rows)} releases")
 

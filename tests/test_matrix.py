@@ -35,6 +35,7 @@ def test_the_list_is_that_of_our_own_matrix():
         assert list(row.reasons) == [OURS["reasons"][pin] for pin in ours["pins"]]
         pythons = [row.oldest_python, ours["python"], row.newest_python]
         assert sorted(pythons, key=Version) == pythons
+    assert {row.torch: row.note for row in known.values() if row.note} == OURS["notes"]
     edges = {row["version"] for row in OURS["rows"] if "edge" in row["tags"]}
     assert {row.torch for row in rows(edges=True, every_patch=True)} == edges | {"2.2.0"}
 
@@ -105,6 +106,21 @@ def test_text_has_a_line_for_each_row_and_the_reasons_below(capsys):
     assert lines[1].split() == ["2.2.2", "3.10", "3.10", "to", "3.12", "numpy<2"]
     assert lines[2].split() == ["2.3.1", "3.10", "3.10", "to", "3.12"]
     assert lines[-1].startswith("numpy<2: torch 2.2 was built")
+
+
+@pytest.mark.parametrize("words", [["--torch", "==2.3.0"], ["--every-patch"]])
+def test_a_release_that_meshcompat_refuses_has_a_note(words, capsys):
+    out = " ".join(printed(capsys, *words).split())
+    assert "torch 2.3.0: meshcompat refuses this release" in out
+    rows_ = json.loads(printed(capsys, *words, "--format", "json"))
+    assert [row["torch"] for row in rows_ if row["note"]] == ["2.3.0"]
+
+
+def test_text_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, printed(capsys, "--every-patch").splitlines())) <= 60
+    monkeypatch.setenv("COLUMNS", "200")
+    assert len(printed(capsys, "--torch", "==2.2.2").splitlines()) == 4
 
 
 def test_json_and_toml_say_the_same(capsys):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,9 +13,11 @@ if TYPE_CHECKING:
 
     from meshcompat.matrix.releases import Row
 
+_NARROWEST = 60
+
 
 def _text(rows: Sequence[Row]) -> str:
-    """Return a line for each row; the reasons stand below, once each."""
+    """Return a line for each row; the reasons and notes stand below, once each."""
     cells = [
         ("torch", "python", "has wheels for", "needs"),
         *((row.torch, row.python, _wheels(row), " ".join(row.pins)) for row in rows),
@@ -23,9 +27,16 @@ def _text(rows: Sequence[Row]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     ]
-    reasons = {pin: why for row in rows for pin, why in zip(row.pins, row.reasons, strict=True)}
-    lines += ["", *(f"{pin}: {why}" for pin, why in reasons.items())] if reasons else []
+    told = {pin: why for row in rows for pin, why in zip(row.pins, row.reasons, strict=True)}
+    told |= {f"torch {row.torch}": row.note for row in rows if row.note}
+    lines += [""] if told else []
+    for what, why in told.items():
+        lines += textwrap.wrap(f"{what}: {why}", _width(), subsequent_indent="  ")
     return "\n".join(lines) + "\n"
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, _NARROWEST)
 
 
 def _wheels(row: Row) -> str:
@@ -41,6 +52,7 @@ def _as_data(row: Row) -> dict[str, Any]:
         "requirements": row.requirements,
         "pins": list(row.pins),
         "reasons": list(row.reasons),
+        "note": row.note,
     }
 
 

@@ -38,6 +38,8 @@ class Row:
     """What the release needs beside itself, such as ``numpy<2``."""
     reasons: tuple[str, ...]
     """Why, one for each pin."""
+    note: str = ""
+    """What to know before this release is tested at all; empty of most."""
 
     @property
     def requirements(self) -> list[str]:
@@ -105,6 +107,7 @@ def _row(release: Mapping[str, Any], interpreter: str | None) -> Row:
         newest_python=pythons[-1],
         pins=tuple(release["pins"]),
         reasons=tuple(_data()["reasons"][pin] for pin in release["pins"]),
+        note=_data()["notes"].get(release["torch"], ""),
     )
 
 
