@@ -73,6 +73,8 @@ MODULES = (*DEFINING, GROUPS, *OFFERING, *BASES)
 MOVED = {"torch.distributed._tensor.device_mesh": "torch.distributed.tensor.device_mesh"}
 """No file from 2.5 on: torch enters another module in `sys.modules` under this name."""
 INTERNAL = ("logger", "_DeviceMeshStub", "_init_device_mesh_stub")
+SPECIAL = ("__enter__", "__eq__", "__exit__", "__getitem__", "__hash__", "__init__")
+"""Special methods that are in the table, as users call them: by slicing a mesh, entering it, comparing it."""
 COLUMNS = ("kind", "on", "parameters", "warns", "is", "of", "source")
 
 WARNS = re.compile(r"(\w+\.)?deprecated\(|warnings\.warn\(.*deprecat", re.DOTALL | re.IGNORECASE)
@@ -169,7 +171,7 @@ def entries(path: str, member: Any, folder: Path) -> dict[str, Entry]:
         found["kind"] = "value"
     told = {path: found}
     for name, each in member.all_members.items() if member.is_class else ():
-        if not each.is_special:
+        if not each.is_special or name in SPECIAL:
             told |= entries(f"{path}.{name}", each, folder)
     return told
 

@@ -34,6 +34,8 @@ PAGE = Path(__file__).parent.parent.joinpath("docs", "names.md").read_text(encod
         ("_MeshLayout.cosize", "2.10.0", None),
         ("_MeshLayout.index", "2.13.0", None),
         ("_FlatLayout", "2.13.0", None),
+        ("DeviceMesh.__getitem__", "2.2.0", None),
+        ("torch.distributed.DeviceMesh.__init__", "2.4.0", None),
     ],
 )
 def test_a_name_has_its_releases_by_every_path(name, since, until):
@@ -53,6 +55,14 @@ def test_a_name_has_its_releases_by_every_path(name, since, until):
 )
 def test_a_parameter_has_its_releases(function, parameter, since):
     assert table.lookup(function).parameters[parameter][0] == since
+
+
+def test_a_special_method_that_the_table_leaves_out_is_not_denied(capsys):
+    assert main(["api", "DeviceMesh.__len__"]) == 1
+    error = capsys.readouterr().err
+    assert "'DeviceMesh.__len__' is not in the table, which does not say whether torch" in error
+    assert "__enter__, __eq__, __exit__, __getitem__, __hash__, __init__" in error
+    assert error.count("\n") == 1
 
 
 def test_a_call_warns_since_a_release():

@@ -64,6 +64,11 @@ def in_lines(names: Sequence[Name]) -> str:
 
 def nothing(asked: str) -> str:
     """Say that no release has a name, and what comes near."""
+    if table.is_special(asked):
+        return (
+            f"{asked!r} is not in the table, which does not say whether torch has it: of special "
+            f"methods it lists {', '.join(table.special_methods())}, where torch's source has them\n"
+        )
     known: dict[str, list[str]] = {}
     for name in table.matching(""):
         short = table.short_of(name.name)

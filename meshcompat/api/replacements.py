@@ -15,6 +15,7 @@ _SUBMESHES = "meshcompat.get_all_submeshes(mesh, name)"
 _UNFLATTEN = "meshcompat.unflatten(mesh, mesh_dim, mesh_sizes, mesh_dim_names)"
 
 REPLACEMENTS = {
+    "DeviceMesh.__getitem__": _SUBMESH,
     "DeviceMesh._concatenate": "meshcompat.concatenate(meshes)",
     "DeviceMesh._coordinate_on_dim": "mesh.get_coordinate()",
     "DeviceMesh._create_flatten_mesh": _FLATTEN,

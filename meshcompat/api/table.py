@@ -83,6 +83,19 @@ def members(name: str) -> list[Name]:
     return [member for member in found if short_of(member.name).count(".") == 1]
 
 
+@functools.cache
+def special_methods() -> tuple[str, ...]:
+    """Return the special methods that the table has of any class; it leaves the others out."""
+    lasts = {name.rpartition(".")[2] for name in _data()["names"]}
+    return tuple(sorted(last for last in lasts if is_special(last)))
+
+
+def is_special(name: str) -> bool:
+    """Whether a name is that of a special method, such as ``__len__``."""
+    last = name.rpartition(".")[2]
+    return last.startswith("__") and last.endswith("__")
+
+
 def matching(prefix: str) -> list[Name]:
     """Return every name that begins like this, in full or from any dot on; definitions come first.
 
