@@ -15,7 +15,7 @@ import torch.distributed as dist
 import meshcompat as mc
 from benchmarks.many_ranks import MeasuredStore
 from meshcompat import _agreement
-from meshcompat._agreement import comparison, meeting, wording
+from meshcompat._agreement import comparison, meeting, wording, worlds
 from meshcompat._agreement.talk import StoreError, Talk
 from meshcompat._agreement.worlds import World
 from meshcompat._eras import stores
@@ -194,6 +194,94 @@ def test_a_rank_that_comes_after_the_verdict_hears_it():
     with ThreadPoolExecutor(SIZE) as threads:
         jobs = [threads.submit(ranks.one, rank, OTHER, 5) for rank in range(SIZE)]
         assert [job.result() for job in jobs] == ["agreed"] * SIZE
+
+
+def left_out(ranks, *calls):
+    """Let all ranks but the last make these calls in vain."""
+    for words in calls:
+        found = ranks.compare(*[words] * (SIZE - 1), None, limit=1)
+        assert {difference.missing for difference in found[:-1]} == {(SIZE - 1,)}
+    return found[0]
+
+
+@pytest.mark.parametrize("calls", [(ASKED,), (ASKED, ASKED), (ASKED, OTHER), (OTHER, ASKED)])
+def test_a_rank_that_left_calls_out_makes_the_same_call_with_the_others(calls):
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    left_out(ranks, *calls)
+    for words in (ASKED, ASKED, OTHER, ASKED):
+        assert ranks.compare(*[words] * SIZE) == ["agreed"] * SIZE
+
+
+def test_a_rank_that_made_a_call_more_makes_the_same_call_with_the_others():
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    assert ranks.one(0, ASKED, 0.5).missing == tuple(range(1, SIZE))
+    assert ranks.compare(*[ASKED] * SIZE) == ["agreed"] * SIZE
+
+
+def late_and_then(ranks, words, limit=15.0):
+    """Let the last rank ask for what the others gave up; a moment later these ask for `words`."""
+    with ThreadPoolExecutor(SIZE) as threads:
+        late = threads.submit(ranks.one, SIZE - 1, ASKED, limit)
+        time.sleep(0.3)
+        jobs = [threads.submit(ranks.one, rank, words, limit) for rank in range(SIZE - 1)]
+        heard = late.result()
+        if words != ASKED:
+            jobs.append(threads.submit(ranks.one, SIZE - 1, words, limit))
+        return heard, [job.result() for job in jobs]
+
+
+def test_a_rank_that_comes_late_takes_part_when_the_others_make_the_call_again():
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    left_out(ranks, ASKED)
+    assert late_and_then(ranks, ASKED) == ("agreed", ["agreed"] * (SIZE - 1))
+
+
+@pytest.mark.parametrize("calls", [(ASKED,), (ASKED, OTHER)])
+def test_a_rank_that_comes_late_hears_it_when_the_others_are_at_another_call(calls):
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    left_out(ranks, *calls)
+    next_call = {"call": "unflatten"}
+    started = time.monotonic()
+    heard, found = late_and_then(ranks, next_call)
+    assert (heard.missing, heard.asked) == ((SIZE - 1,), {**dict.fromkeys(heard.asked, ASKED)})
+    assert found == ["agreed"] * SIZE
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("calls", [(ASKED,), (ASKED, OTHER)])
+def test_a_rank_that_hears_alone_is_in_step_with_those_that_come_much_later(monkeypatch, calls):
+    monkeypatch.setattr(worlds, "LATER_CALL", 0.3)
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    left_out(ranks, *calls)
+    started = time.monotonic()
+    assert ranks.one(SIZE - 1, ASKED, 15).missing == (SIZE - 1,)
+    assert time.monotonic() - started < 3
+    for words in (ASKED, OTHER):
+        assert ranks.compare(*[words] * SIZE) == ["agreed"] * SIZE
+
+
+def test_a_rank_that_heard_alone_while_the_others_tried_again_is_in_step_afterwards(monkeypatch):
+    monkeypatch.setattr(worlds, "LATER_CALL", 0.3)
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    left_out(ranks, ASKED)
+    assert ranks.one(SIZE - 1, ASKED, 15).missing == (SIZE - 1,)
+    left_out(ranks, ASKED)
+    monkeypatch.undo()
+    assert ranks.compare(*[ASKED] * SIZE) == ["agreed"] * SIZE
+
+
+def test_what_a_late_rank_knows_is_told_where_the_store_ends_meanwhile():
+    ranks = Ranks(dist.HashStore())
+    ranks.compare(*[ASKED] * SIZE)
+    told = left_out(ranks, ASKED)
+    ranks.worlds[SIZE - 1].talk = Talk(die_at(ranks.clients[SIZE - 1], "add", "/2 kinds"))
+    assert ranks.one(SIZE - 1, ASKED, 15) == told
 
 
 def test_all_come_at_the_last_moment_and_agree():

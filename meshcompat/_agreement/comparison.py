@@ -36,7 +36,7 @@ SHORTEST = 0.01
 """Seconds of the shortest wait; some stores take none for one without an end."""
 
 PAUSES = (0.02, 0.5)
-"""Seconds between looks at who has come, at first and at most, where ranks differ."""
+"""Seconds between looks at who has come, at first and at most, where ranks differ or one is late."""
 
 
 def patience(size: int) -> float:
@@ -133,6 +133,21 @@ class Comparison:
             if not self._talk.has(verdict, patience(self._place.size)):
                 return self._without_who_decides()
         return self._talk.get(verdict)
+
+    def awaits_or_is_over(self, seconds: float) -> bool:
+        """Return whether others ask for the same here, or have given up; take no part.
+
+        Args:
+            seconds: How long to wait for the first of them.
+        """
+        deadline = time.monotonic() + seconds
+        pause = PAUSES[0]
+        while not self._talk.add(self._key("kinds"), 0):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSES[1])
+        return any(self._talk.add(key, 0) for key in (self._counter, self._key("decided")))
 
     def clear(self, talk: Talk) -> None:
         """Delete the keys that it takes to agree, when all ranks have done with them."""

@@ -4,16 +4,23 @@ A store can outlive its world, as torchrun's does, and then holds verdicts of th
 worlds of one size are numbered in the store. A rank joins a number once: where it finds that it has
 joined already, in whichever process, this is another world, and it takes the next. All ranks find
 the same number, as no verdict says "agreed" before all of them have joined.
+
+A rank can miss a comparison, which the others then give up. It hears so when it comes, and cannot
+tell from what it asks for whether it is late, or left that call out and makes the next one, which
+is the same. Where the others are in a later comparison about the same, it takes part in that one:
+all are in this call. Else it is late, and is told so alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from meshcompat._agreement.comparison import AGREED, Comparison, Difference, Place
 from meshcompat._agreement.marks import Marks
+from meshcompat._agreement.talk import StoreError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -22,6 +29,12 @@ if TYPE_CHECKING:
 
 LATER_WORLD = 0.5
 """Seconds in which a rank that is called missing looks whether the others are in another world."""
+
+LATER_CALL = 5.0
+"""Seconds in which a late rank looks whether the others make the same call again.
+
+It is a third of the timeout, if that is less.
+"""
 
 
 class World:
@@ -48,6 +61,7 @@ class World:
             asked: What this rank is about to make.
             limit: How many seconds to wait for the others.
         """
+        late: Difference | None = None
         while True:
             comparison = self.next(asked)
             verdict = comparison.arrive(limit) or comparison.hear()
@@ -55,13 +69,17 @@ class World:
                 self.clear()
                 return comparison.number, None
             difference = Difference.from_text(verdict)
-            if self.rank in difference.missing:
-                if self._has_ended():
-                    self._join()
-                    continue
-                if asked not in difference.asked.values():
-                    continue  # the others gave up this one, and it was about something else
-            return comparison.number, difference
+            if self.rank not in difference.missing:
+                return comparison.number, difference
+            if self._has_ended():
+                self._join()
+                late = None
+                continue
+            if asked in difference.asked.values():
+                late = difference
+            # Otherwise the others gave up this one, and it was about something else.
+            if late and not self._others_go_on(asked, min(LATER_CALL, limit / 3)):
+                return comparison.number, late
 
     def key(self, number: int, name: str) -> str:
         """Return a key of the store that belongs to one comparison."""
@@ -69,9 +87,8 @@ class World:
 
     def next(self, asked: dict[str, str]) -> Comparison:
         """Return the next comparison."""
-        place = Place(f"{self._prefix}/{self._number}", self._compared, self.rank, self.size)
+        self._used.append(self._coming(asked))
         self._compared += 1
-        self._used.append(Comparison(self.talk, place, self.marks, asked))
         return self._used[-1]
 
     def clear(self) -> None:
@@ -81,6 +98,18 @@ class World:
             if self.rank == 0:
                 comparison.clear(self.talk)
         del self._used[:-1]
+
+    def _coming(self, asked: dict[str, str]) -> Comparison:
+        """Return the next comparison, as long as this rank takes no part in it."""
+        place = Place(f"{self._prefix}/{self._number}", self._compared, self.rank, self.size)
+        return Comparison(self.talk, place, self.marks, asked)
+
+    def _others_go_on(self, asked: dict[str, str], seconds: float) -> bool:
+        """Return whether the others make this call again, or have given up the next comparison too."""
+        # A late rank knows why, also where the store ends with the others.
+        with contextlib.suppress(StoreError):
+            return self._coming(asked).awaits_or_is_over(seconds)
+        return False
 
     def _join(self) -> None:
         self._compared = 0

@@ -193,6 +193,33 @@ def test_a_rank_that_left_a_call_out_can_go_on_with_the_next(pool):
         assert (missing, right) == (None if rank == ODD else (ODD,), True)
 
 
+def make_own(root, name):
+    """Return who was missing when all ranks but one, or all, make a group for this name."""
+    error, _, _ = attempt(lambda: mc.flatten(root, ("dp",), name, share_groups=False, timeout=4))
+    dist.barrier()  # every rank has done with this call
+    return error and error.missing
+
+
+def retry(odd):
+    root = make_root()
+    if dist.get_rank() == odd:
+        with pytest.raises(mc.MeshLayoutError):
+            mc.flatten(root, ("dp",), "tp", share_groups=False)
+        dist.barrier()
+        first = None
+    else:
+        first = make_own(root, "own")
+    return first, [make_own(root, name) for name in ("own", "own", "b", "c")], sums_are_right()
+
+
+@pytest.mark.parametrize("odd", [0, ODD])
+def test_a_call_that_one_rank_got_wrong_can_be_made_again_by_all(pool, odd):
+    """That rank raised before it compared; its next call asks for what the others gave up."""
+    for rank, (first, again, right) in enumerate(pool.run(retry, odd)):
+        assert first == (None if rank == odd else (odd,))
+        assert (again, right) == ([None] * 4, True)
+
+
 def count_operations(calls, *, unchecked=False):
     counting = CountingStore(stores.default_store())
     with pytest.MonkeyPatch.context() as patch:
