@@ -22,7 +22,7 @@ _MESH = re.compile(r"(.*_)?mesh(_?\d+d?)?", re.IGNORECASE)
 _BY_NAME = {"get_group", "get_local_rank"}
 _REGISTRIES = {"_flatten_mapping", "root_to_flatten_mapping", "flatten_name_to_root_dims"}
 """Where torch keeps the names of flattened meshes: from 2.10 on in the root, before in `_mesh_resources`."""
-_REGISTRY = re.compile(rb"\b(" + "|".join(sorted(_REGISTRIES)).encode() + rb")\b")
+_REGISTRY = [name.encode() for name in sorted(_REGISTRIES)]
 
 
 def look_ups(page: Page, name: str) -> Iterator[ast.Constant]:
@@ -66,7 +66,7 @@ def is_idle(node: ast.Constant, page: Page) -> bool:
 
 def registry_reads(page: Page) -> Iterator[ast.expr]:
     """Yield where a file reads torch's registries of flattened names; to ask whether there is one reads no name."""
-    if _REGISTRY.search(page.found.content) is None:
+    if not _names_registry(page.found.content):
         return
     for node in ast.walk(page.source.tree):
         if isinstance(node, ast.Attribute) and node.attr in _REGISTRIES:
@@ -82,9 +82,13 @@ def _is_read(node: ast.Constant, page: Page) -> bool:
     return not (isinstance(around, ast.Call) and ast.unparse(around.func) == "hasattr")
 
 
+def _names_registry(content: bytes) -> bool:
+    return any(name in content for name in _REGISTRY)
+
+
 def read_elsewhere(part: Part, seen: Survey) -> str:
     """Return a file beside those that were parsed that names one of torch's registries, or nothing."""
-    return _elsewhere(lambda content: _REGISTRY.search(content) is not None, part, seen)
+    return _elsewhere(_names_registry, part, seen)
 
 
 def elsewhere(name: str, part: Part, seen: Survey) -> str:
