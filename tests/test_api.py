@@ -10,7 +10,7 @@ import pytest
 import meshcompat as mc
 from meshcompat import _release
 from meshcompat.__main__ import main
-from meshcompat.api import table
+from meshcompat.api import answer, table
 from meshcompat.api.replacements import REPLACEMENTS
 
 pytestmark = pytest.mark.once
@@ -118,6 +118,14 @@ def test_a_replacement_is_about_a_name_of_torch_and_calls_what_there_is():
     assert set(ours) <= set(mc.__all__)
 
 
+def test_every_name_fits_the_terminal_but_for_addresses(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in table.matching(""):
+        lines = answer.in_full(name, NEWEST).splitlines()
+        assert max(len(line) for line in lines if "://" not in line) <= 60
+        assert "".join("".join(lines).split()).startswith(f"{name.name}({name.kind})")
+
+
 def test_one_name_is_told_in_full(capsys):
     assert main(["api", "get_root_mesh()"]) == 0
     out = capsys.readouterr().out
@@ -188,5 +196,5 @@ def test_the_page_says_what_the_table_answers():
     exec(block, given)  # noqa: S102
     answers = re.findall(r"^(\S.*?)  # (.*)$", block, re.MULTILINE)
     assert len(answers) == 4
-    for expression, answer in answers:
-        assert repr(eval(expression, given)) == answer  # noqa: S307
+    for expression, shown in answers:
+        assert repr(eval(expression, given)) == shown  # noqa: S307

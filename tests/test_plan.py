@@ -160,6 +160,14 @@ class TestText:
         monkeypatch.setenv("NO_COLOR", "1")
         assert run(capsys, "--world-size", "64", "--tp", "16")[1] == plain
 
+    def test_fits_the_terminal_with_a_very_long_name(self, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "60")
+        name = "a_mesh_dim_with_a_name_" * 6
+        code, out, _ = run(capsys, "--mesh", f"{name}=2,b=4", "--flatten", f"{name}2=b")
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= 60
+        assert name in out.replace("\n  ", "")
+
     def test_a_check_prints_nothing(self, capsys):
         assert run(capsys, *WORDS, "--check") == (0, "", "")
         assert run(capsys, *WORDS, "--cp", "3", "--check") == (1, "", "")

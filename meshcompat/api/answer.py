@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def document(name: Name) -> dict[str, Any]:
 
 def in_full(name: Name, installed: str | None) -> str:
     """Return all that is known of one name, a line for each kind of answer."""
-    lines = [f"{name.name}  ({name.kind})"]
+    lines = _wrapped(f"{name.name}  ({name.kind})", "", "  ")
     missing = [release for release in table.releases() if release not in name.releases]
     rows = [
         ("defined as", name.definition if name.definition != name.name else ""),
@@ -101,14 +102,32 @@ def _when(name: Name) -> str:
 
 def _row(label: str, text: str) -> Iterable[str]:
     start = f"  {label:<12}"
-    return textwrap.wrap(
-        text,
-        _width(),
+    return _wrapped(text, start, " " * len(start))
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks a path that is too long for a line at its dots, and leaves addresses whole."""
+
+    def _split(self, text: str) -> list[str]:
+        room = self.width - len(self.subsequent_indent)
+        return [
+            part
+            for word in super()._split(text)
+            for part in (
+                [word] if len(word) <= room or "://" in word else re.findall(r"[^.]+\.?", word)
+            )
+        ]
+
+
+def _wrapped(text: str, start: str, below: str) -> list[str]:
+    wrapper = _Wrapper(
+        width=_width(),
         initial_indent=start,
-        subsequent_indent=" " * len(start),
+        subsequent_indent=below,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return wrapper.wrap(text)
 
 
 def _width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from meshcompat.audit.rules import RULES
 if TYPE_CHECKING:
     from meshcompat.audit.rules.base import Rule
 
-
+_NARROWEST, _WIDEST = 60, 100
 _HEAD = """\
 # Rules of meshcompat audit
 
@@ -19,13 +20,20 @@ Written by `python ci/audit_rules_page.py`; [audit.md](audit.md) tells of the co
 
 
 def listing() -> str:
-    """Return every rule in a line."""
-    return "".join(f"{rule.code}  {rule.title}\n" for rule in RULES)
+    """Return every rule in a line, or more on a narrow terminal."""
+    return "".join(
+        textwrap.fill(f"{rule.code}  {rule.title}", _width(), subsequent_indent=" " * 7) + "\n"
+        for rule in RULES
+    )
 
 
 def explain(rule: type[Rule]) -> str:
     """Return one rule: why, releases, before and after."""
-    parts = [f"{rule.code}: {rule.title}", textwrap.fill(rule.why, 100)]
+    title = f"{rule.code}: {rule.title}"
+    parts = [
+        textwrap.fill(title, _width(), subsequent_indent=" " * 7),
+        textwrap.fill(rule.why, _width()),
+    ]
     if rule.before:
         parts += [
             f"Before:\n\n{textwrap.indent(rule.before, '    ')}",
@@ -34,6 +42,10 @@ def explain(rule: type[Rule]) -> str:
     if rule.link:
         parts.append(f"See {rule.link}")
     return "\n\n".join(parts) + "\n"
+
+
+def _width() -> int:
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
 
 
 def page() -> str:

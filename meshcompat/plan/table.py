@@ -36,7 +36,12 @@ class Table:
         numbers = [
             f"{getattr(row, name):>{self._longest(name)}}" for name in ("size", "groups", "nodes")
         ]
-        start = "  ".join([f"  {row.name:<{self._longest('name')}}", *numbers])
+        room = self._page - len("  ") - sum(len("  ") + len(number) for number in numbers)
+        name = row.name
+        if len(name) > room:  # it stands above its numbers
+            yield from _cut(name, self._page - len("  "))
+            name = ""
+        start = "  ".join([f"  {name:<{min(self._longest('name'), room)}}", *numbers])
         if self._is_wide:
             yield f"{start}  {row.layout:<{self._longest('layout')}}  {row.ranks}"
             return
@@ -50,3 +55,7 @@ class Table:
 
     def _longest(self, name: str) -> int:
         return max(len(getattr(row, name)) for row in self._rows)
+
+
+def _cut(name: str, room: int) -> Iterator[str]:
+    yield from (f"  {name[start : start + room]}" for start in range(0, len(name), room))

@@ -73,6 +73,16 @@ def test_the_positions_are_those_of_the_names():
     assert text.splitlines()[3][6:20] == "_get_root_mesh"
 
 
+@pytest.mark.parametrize("columns", ["60", "100"])
+def test_rules_fit_the_terminal_but_for_code_and_addresses(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    told = [explain.listing(), *map(explain.explain, RULES)]
+    lines = [line for text in told for line in text.splitlines()]
+    prose = [line for line in lines if "://" not in line and not line.startswith("    ")]
+    assert max(map(len, prose)) <= int(columns)
+    assert explain.listing().count("MC") >= len(RULES)
+
+
 def test_explain_tells_why_and_what_to_write_instead():
     text = explain.explain(next(rule for rule in RULES if rule.code == "MC101"))
     assert "2.10" in text
