@@ -62,11 +62,14 @@ def serve(
         return there
     timeout = dims[0][2].timeout
     with _agreement.agreed(lambda: _asked(root, dims, share=share, call=call), timeout) as in_time:
-        return [
+        groups = [
             find(root, axes, made_with, share=share)
             or _make(root, name, axes, made_with, share=share, in_time=in_time)
             for name, axes, made_with in dims
         ]
+    for (name, _, _), group in zip(dims, groups, strict=True):
+        root.tell_made(call, name, group)
+    return groups
 
 
 def find(root: Root, axes: Axes, made_with: GroupOptions, *, share: bool) -> Group | None:

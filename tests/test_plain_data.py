@@ -7,7 +7,7 @@ import copy
 import io
 import json
 import pickle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -19,7 +19,12 @@ import meshcompat as mc
 from meshcompat.testing import fake_world, recorded_groups
 from tests.support import native
 from tests.support.exchange import SAFE
-from tests.support.small_world import KINDS, RANK, flat_of, ours
+from tests.support.small_world import KINDS, NAMES, RANK, flat_of, ours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def through_torch_save(mesh):
@@ -77,9 +82,10 @@ GOLDEN = {
     "dims": [["pp", [[2, 4]]], ["flat", [[4, 1]]]],
     "start": 0,
     "rank": RANK,
+    "groups": [None, None],
 }
-# pickle.dumps of that mesh on torch 2.2.2 before the rank was written: files hold these bytes, so they
-# have to stay readable.
+# pickle.dumps of that mesh on torch 2.2.2 before the rank and the groups were written: files hold these
+# bytes, so they have to stay readable.
 PICKLED = (
     b"\x80\x02cmeshcompat._travel\nfrom_plain\nq\x00}q\x01(X\x06\x00\x00\x00formatq\x02K\x01"
     b"X\x04\x00\x00\x00rootq\x03}q\x04(X\x0b\x00\x00\x00device_typeq\x05X\x03\x00\x00\x00cpu"
@@ -90,7 +96,8 @@ PICKLED = (
     b"\x04K\x01eaeeX\x05\x00\x00\x00startq\x19K\x00u\x85q\x1aRq\x1b."
 )
 PICKLED_NOW = PICKLED.replace(
-    b"u\x85q\x1aRq\x1b.", b"X\x04\x00\x00\x00rankq\x1aK\x05u\x85q\x1bRq\x1c."
+    b"u\x85q\x1aRq\x1b.",
+    b"X\x04\x00\x00\x00rankq\x1aK\x05X\x06\x00\x00\x00groupsq\x1b]q\x1c(NNeu\x85q\x1dRq\x1e.",
 )
 
 
@@ -160,6 +167,102 @@ def test_equal_roots_are_told_apart():
             mc.mesh_from_dict({**data, "number": 2})
 
 
+def factorised(mesh, names=("dp", "tp"), **options):
+    return mc.unflatten(flat_of(mesh), 0, (2, 2), names, **options)
+
+
+def over_all(mesh):
+    return mc.unflatten(mc.flatten(mesh, "all"), 0, (2, 2, 2), NAMES)
+
+
+FACTORISED: dict[str, Callable[[DeviceMesh], DeviceMesh]] = {
+    "with the root's names": factorised,
+    "with the root's names and sizes": over_all,
+    "a dim with the root's name": lambda mesh: mc.get_submesh(factorised(mesh), "tp"),
+    "beside a dim of the root": lambda mesh: mc.concatenate(
+        [mc.get_flat_mesh(mesh, "pp"), factorised(mesh)]
+    ),
+    "with another timeout": lambda mesh: (
+        factorised(mesh, ("a", "b")),
+        factorised(mesh, ("a", "b"), timeout=5),
+    )[1],
+    "before another timeout": lambda mesh: (
+        factorised(mesh, ("a", "b")),
+        factorised(mesh, ("a", "b"), timeout=5),
+    )[0],
+    "of a dim of size 1": lambda mesh: mc.unflatten(
+        mc.unflatten(mesh, "pp", (2, 1), ("a", "b")), "b", (1, 1), ("b", "c"), timeout=5
+    ),
+    "over the world": lambda mesh: mc.unflatten(mc.flatten(mesh, "all"), 0, (8,), ("every",)),
+    "that shares groups": lambda mesh: factorised(mesh, ("a", "b"), share_groups=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", FACTORISED)
+def test_a_second_factorisation_keeps_its_own_groups(kind, way):
+    with fake_world(8, RANK):
+        root = ours()
+        mesh = FACTORISED[kind](root)
+        assert WAYS[way](mesh) is mesh
+        assert WAYS[way](root) is root
+
+
+@pytest.mark.parametrize("kind", FACTORISED)
+def test_another_rank_finds_the_factorisation_that_was_written(kind):
+    with fake_world(8, 0):
+        data = mc.mesh_to_dict(FACTORISED[kind](ours()))
+    with fake_world(8, RANK):
+        root = ours()
+        # What this rank asks for alone, without a new group, does not count.
+        factorised(root, share_groups=True)
+        factorised(root, ("a", "b"), share_groups=True)
+        mesh = FACTORISED[kind](root)
+        read = mc.mesh_from_dict(data)
+        assert mc.mesh_to_dict(read)["groups"] == data["groups"]
+        if mc.is_member(read):
+            assert read is mesh
+
+
+def test_what_this_rank_did_not_factorise_is_not_the_roots_own():
+    with fake_world(8, RANK):
+        written = over_all(ours())
+        stored, data = pickle.dumps(written), mc.mesh_to_dict(written)
+    with fake_world(8, RANK):
+        root = ours()
+        with pytest.raises(mc.MeshLayoutError, match="flatten or unflatten"):
+            mc.mesh_from_dict(data)
+        read = pickle.loads(stored)  # noqa: S301  (our own bytes)
+        assert mc.get_root_mesh(read) is not root
+        with pytest.raises(mc.MeshLayoutError, match="detached"):
+            mc.get_group(read, "dp")
+
+
+def test_a_mesh_that_was_detached_between_keeps_its_groups():
+    with fake_world(8, RANK):
+        stored = pickle.dumps(over_all(ours()))
+    stored = pickle.dumps(pickle.loads(stored))  # noqa: S301  (our own bytes)
+    with fake_world(8, RANK):
+        mesh = over_all(ours())
+        assert pickle.loads(stored) is mesh  # noqa: S301  (our own bytes)
+
+
+def as_before(mesh):
+    """Return what was written before groups were told."""
+    return {key: value for key, value in mc.mesh_to_dict(mesh).items() if key != "groups"}
+
+
+def test_old_data_is_read_as_before_where_it_can_be_told():
+    with fake_world(8, RANK):
+        root = ours()
+        first = factorised(root, ("a", "b"))
+        assert mc.mesh_from_dict(as_before(first)) is first
+        assert mc.mesh_from_dict(as_before(over_all(root))) is root
+        second = factorised(root, ("a", "b"), timeout=5)
+        with pytest.raises(mc.MeshLayoutError, match="cannot be told"):
+            mc.mesh_from_dict(as_before(second))
+
+
 def test_a_module_with_a_mesh_is_copied():
     with fake_world(8, RANK):
         model: Any = torch.nn.Linear(2, 2)
@@ -180,6 +283,12 @@ BAD = {
     "dims of no kind": (written(dims=3), "flatten or unflatten"),
     "dim that is not there": (written(dims=[["ep", [[2, 1]]]]), "flatten or unflatten"),
     "the same dim twice": (written(dims=[["tp", [[2, 1]]]] * 2), "overlap"),
+    "groups of no kind": (written(groups=3), "None or a list of a call"),
+    "groups of no words": (written(groups=[None, [1]]), "None or a list of a call"),
+    "groups that are not there": (
+        written(groups=[None, ["unflatten", "flat", 0]]),
+        "flatten or unflatten",
+    ),
     "start of no kind": (written(start="0"), "overlap, or starts at no mesh"),
     "start beyond the root": (written(start=64), "overlap, or starts at no mesh"),
     "start in the middle": (written(start=3), "overlap, or starts at no mesh"),

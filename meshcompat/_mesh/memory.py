@@ -73,13 +73,15 @@ class Group:
     ) -> None:
         """*handle* is None outside the root; *shareable* must be the same on all ranks.
 
-        *is_ours* says that we made it, so that `destroy_mesh` ends it.
+        *is_ours* says that we made it, so that `destroy_mesh` ends it. `made_as` says which of
+        ours it is, alike on all ranks: see `Root.tell_made`.
         """
         self.partition = _layout.outermost_first(axes)
         self.made_with = made_with
         self.handle = handle
         self.shareable = shareable
         self.is_ours = is_ours
+        self.made_as: tuple[str, str, int] | None = None
 
 
 class Dim(NamedTuple):
@@ -194,6 +196,22 @@ class Root:
         world: Any = self.world()
         made = _made_in.get(world, Counter())
         return sum(count for (_, kind), count in made.items() if kind == self.kind)
+
+    def tell_made(self, call: str, name: str, group: Group) -> None:
+        """Say of a new group which one it is, once all ranks have made it.
+
+        That is the public function, the mesh dim that it was made for, and which of those over
+        the same partition: all ranks make them in one order.
+        """
+        if group.is_ours and group.made_as is None:
+            alike = [
+                known
+                for known in self.groups
+                if known.made_as is not None
+                and known.made_as[:2] == (call, name)
+                and known.partition == group.partition
+            ]
+            group.made_as = (call, name, len(alike))
 
     def meshes(self) -> list[DeviceMesh]:
         """Return every mesh of this root that somebody can have, the root mesh first."""

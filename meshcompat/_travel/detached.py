@@ -12,8 +12,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from meshcompat import _layout
+from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError
-from meshcompat._mesh.memory import Dim, Root
+from meshcompat._mesh.memory import Dim, Group, Root
 from meshcompat._mesh.objects import detached_root
 from meshcompat._plain_arguments import is_int
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 MOST_RANKS = 2**24
 """More than any machine has: what claims to be larger is no mesh, and would fill the memory."""
+
+Told = list[Any] | str | None
+"""What tells the group of a mesh dim from others over the same ranks.
+
+None where the name does, as for the root's own dims and the flattened ones; `Group.made_as` as a list
+for those of a second factorisation; an empty list where all ranks did not make the group together;
+`UNTOLD` where an older meshcompat wrote it."""
+
+UNTOLD = "untold"
 
 _roots: weakref.WeakValueDictionary[Hashable, Root] = weakref.WeakValueDictionary()
 """Detached roots that somebody still has a mesh of, so that what was written together stays so."""
@@ -66,8 +76,32 @@ def root_of(data: dict[str, Any]) -> Root:
     return root
 
 
-def dims_of(data: dict[str, Any]) -> tuple[Dim, ...]:
+def groups_of(data: dict[str, Any]) -> list[Told]:
+    """Return what was told of the group of each mesh dim.
+
+    Raises:
+        MeshLayoutError: It tells nothing of groups.
+    """
+    dims, groups = data.get("dims"), data.get("groups", [])
+    count = len(dims) if isinstance(dims, list) else 0
+    if not isinstance(groups, list) or not all(map(_is_told, groups)):
+        raise MeshLayoutError(
+            f"{data!r} has groups that are not, for each mesh dim, None or a list of a call, a "
+            f"name and a number; pass what meshcompat.mesh_to_dict returned"
+        )
+    return [*groups, *[UNTOLD] * count][:count]
+
+
+def _is_told(group: Any) -> bool:
+    if group is None or group == []:
+        return True
+    return isinstance(group, list) and [type(part) for part in group] == [str, str, int]
+
+
+def dims_of(root: Root, data: dict[str, Any]) -> tuple[Dim, ...]:
     """Return the mesh dims of what was written, without groups.
+
+    What was told of the groups stays, so that it is written again.
 
     Raises:
         MeshLayoutError: It describes none.
@@ -80,7 +114,23 @@ def dims_of(data: dict[str, Any]) -> tuple[Dim, ...]:
             f"{data!r} has mesh dims that are no pairs of a name and of its (size, stride) pairs; "
             f"pass what meshcompat.mesh_to_dict returned"
         )
-    return tuple(dim for dim in dims if dim is not None)
+    found = (dim for dim in dims if dim is not None)
+    return tuple(
+        dim._replace(group=_group(root, dim.axes, told)) if isinstance(told, list) else dim
+        for dim, told in zip(found, groups_of(data), strict=True)
+    )
+
+
+def _group(root: Root, axes: Axes, told: list[Any]) -> Group:
+    """Return what stands for a group that was told of: the same for the same words."""
+    made_as = tuple(told) or None
+    new = Group(axes, GroupOptions(), None, shareable=False)
+    for group in root.groups:
+        if (group.partition, group.made_as) == (new.partition, made_as):
+            return group
+    new.made_as = made_as
+    root.groups.append(new)
+    return new
 
 
 def _dim(plain: Any) -> Dim | None:

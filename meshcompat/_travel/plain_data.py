@@ -7,7 +7,6 @@ process group, so it is no collective. Where no root fits it can be a detached m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch.distributed as dist
@@ -17,7 +16,7 @@ from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
-from meshcompat._mesh.memory import ATTRIBUTE, Dim, Root, View, live_roots, lock
+from meshcompat._mesh.memory import ATTRIBUTE, Dim, Group, Root, View, live_roots, lock
 from meshcompat._mesh.objects import inert_mesh, mesh_of
 from meshcompat._travel import detached as apart
 
@@ -35,8 +34,9 @@ def mesh_to_dict(mesh: DeviceMesh) -> dict[str, Any]:
         mesh: The root or any submesh.
 
     Returns:
-        Device type, shape, names and ranks of the root, the mesh dims by name and layout, and the
-        rank that wrote it.
+        Device type, shape, names and ranks of the root; the mesh dims by name and layout, with
+        what tells a second factorisation's groups from others (``groups``); and the rank that
+        wrote it.
 
     Collective:
         No.
@@ -55,7 +55,8 @@ def mesh_from_dict(data: object, *, detached: bool = False) -> DeviceMesh:
 
     The root must be there: one of the same device type, shape, names and ranks. Roots that are
     alike are numbered in the order in which `init_device_mesh` made them, and the number decides.
-    The mesh dims must be there too: flatten and unflatten first.
+    The mesh dims must be there too: flatten and unflatten first, in the same order as before the
+    mesh was written. That order tells second factorisations of the same names apart.
 
     Args:
         data: What `mesh_to_dict` returned, also after JSON.
@@ -70,7 +71,8 @@ def mesh_from_dict(data: object, *, detached: bool = False) -> DeviceMesh:
 
     Raises:
         MeshLayoutError: *data* is no mesh; no live root has these mesh dims, unless *detached*;
-            or roots are alike and which of them is meant cannot be told, because torch made it.
+            or roots or mesh dims are alike and which of them is meant cannot be told, because
+            torch made it, or what was written does not say it.
 
     Collective:
         No, and no process group is made.
@@ -99,6 +101,7 @@ def to_plain(view: View, *, in_process: bool = False) -> dict[str, Any]:
         "dims": [_plain_dim(dim) for dim in view.dims],
         "start": start,
         "rank": root.rank,
+        "groups": [_plain_group(root, dim) for dim in view.dims],
     }
     return {**plain, "token": root.token} if in_process and root.number is None else plain
 
@@ -123,10 +126,10 @@ def read(data: object, *, detached: bool) -> DeviceMesh:
         )
     with lock:
         root = _find_root(data, detached=detached)
-        dims = None if root is None else _find_dims(root, data.get("dims"), detached=detached)
+        dims = None if root is None else _find_dims(root, data, detached=detached)
         if root is None or dims is None:
             root = apart.root_of(data)
-            dims = apart.dims_of(data)
+            dims = apart.dims_of(root, data)
         return _mesh_on(root, dims, data)
 
 
@@ -193,30 +196,62 @@ def _only(alike: list[Root], number: object) -> list[Root]:
     return alike if numbered + len(unnumbered) == 1 else []
 
 
-def _find_dims(root: Root, wanted: object, *, detached: bool) -> tuple[Dim, ...] | None:
-    """Return the living mesh dims: the root's own, flattened ones, those of other views.
+def _find_dims(root: Root, data: dict[str, Any], *, detached: bool) -> tuple[Dim, ...] | None:
+    """Return the living mesh dims that were written; of several alike only where it can be told.
 
     None where one is not there, and the mesh may be *detached*.
     """
-    known = list(_known_dims(root))
-    plain = [_plain_dim(dim) for dim in known]
-    if not isinstance(wanted, list) or not wanted or any(dim not in plain for dim in wanted):
-        if detached:
-            return None
+    wanted = data.get("dims")
+    plain = wanted if isinstance(wanted, list) else []
+    told = apart.groups_of(data)
+    found = [_dims_like(root, *each) for each in zip(plain, told, strict=True)]
+    if found and all(found):
+        _refuse_several(wanted, found)
+        return tuple(dims[0] for dims in found)
+    if detached:
+        return None
+    known = [[*_plain_dim(dim), _plain_group(root, dim)] for dim in _known_dims(root)]
+    raise MeshLayoutError(
+        f"the mesh has mesh dims {wanted!r} of groups {told!r}, and its root has {known}; flatten "
+        f"or unflatten as it was done before the mesh was written, or give detached=True for a "
+        f"mesh without process groups"
+    )
+
+
+def _dims_like(root: Root, plain: object, told: object) -> list[Dim]:
+    """Return the living mesh dims that one which was written can be."""
+    like = [dim for dim in _known_dims(root) if _plain_dim(dim) == plain]
+    own = [dim for dim in like if _is_own(root, dim)]
+    if told is None:
+        return own[:1]
+    if told == apart.UNTOLD:
+        return own[:1] or like
+    return [dim for dim in like if dim not in root.dims and _words_of(dim.group) == told]
+
+
+def _refuse_several(wanted: object, found: list[list[Dim]]) -> None:
+    if any(len(dims) > 1 for dims in found):
         raise MeshLayoutError(
-            f"the mesh has mesh dims {wanted!r}, and its root has {plain}; flatten or unflatten "
-            f"as it was done before the mesh was written, or give detached=True for a mesh "
-            f"without process groups"
+            f"the mesh has mesh dims {wanted!r}, and its root has several of a name over the same "
+            f"ranks, each with process groups of its own; which is meant cannot be told from what "
+            f"was written; give each factorisation its own names"
         )
-    return tuple(known[plain.index(dim)] for dim in wanted)
 
 
-def _known_dims(root: Root) -> Iterator[Dim]:
-    yield from root.dims
+def _known_dims(root: Root) -> list[Dim]:
+    """Return the living mesh dims, each once: the root's own, flattened ones, those of other views."""
+    known = [*root.dims]
     for mesh in (*root.flattened.values(), *root.made.values()):
-        yield from _view(mesh).dims
+        known += _view(mesh).dims
     for dims in root.factorised.values():
-        yield from dims
+        known += dims
+    return list(dict.fromkeys(known))
+
+
+def _is_own(root: Root, dim: Dim) -> bool:
+    """Return whether *dim* is what its root calls so: the root's own, or flattened."""
+    flat = root.flattened.get(dim.name or "")
+    return dim in root.dims or (flat is not None and dim in _view(flat).dims)
 
 
 def _made(root: Root, dims: tuple[Dim, ...]) -> DeviceMesh | None:
@@ -240,3 +275,11 @@ def _plain_root(root: Root) -> dict[str, Any]:
 
 def _plain_dim(dim: Dim) -> list[Any]:
     return [dim.name, [list(axis) for axis in dim.axes]]
+
+
+def _plain_group(root: Root, dim: Dim) -> list[Any] | None:
+    return None if dim.group is None or _is_own(root, dim) else _words_of(dim.group)
+
+
+def _words_of(group: Group | None) -> list[Any]:
+    return list((group and group.made_as) or ())
