@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import pickle
@@ -105,6 +106,47 @@ def test_roots_that_torch_made_are_not_told_apart_by_what_a_rank_wrote():
             mc.mesh_from_dict(data)
         assert mc.same_root(first, first)
         assert mc.same_root(second, second)
+
+
+def part_of(root):
+    return mc.get_submesh(root, ("tp", "pp"))
+
+
+def test_a_root_that_torch_made_is_not_taken_for_another_one_that_was_not_looked_at():
+    with fake_world(8, 1):
+        data = mc.mesh_to_dict(part_of(by_torch()))
+    with fake_world(8, 0):
+        kept = by_torch()
+        part = part_of(by_torch())
+        with pytest.raises(mc.MeshLayoutError, match="cannot be told"):
+            mc.mesh_from_dict(data)
+        assert copy.deepcopy(part) is part
+        assert not mc.same_root(part, kept)
+
+
+def test_a_copy_of_a_root_that_is_gone_is_not_that_of_another_one():
+    with fake_world(8, RANK):
+        stored = pickle.dumps(part_of(by_torch()))
+        gc.collect()
+        part = part_of(by_torch())
+        # Up to 2.9 torch's own tables can keep the first one.
+        with contextlib.suppress(mc.MeshLayoutError):
+            read = pickle.loads(stored)  # noqa: S301  (our own bytes)
+            assert not mc.same_root(read, part)
+        assert copy.deepcopy(part) is part
+
+
+def test_groups_of_somebody_else_are_no_other_root():
+    with fake_world(8, 1):
+        data = mc.mesh_to_dict(part_of(by_torch()))
+    with fake_world(8, 0):
+        for ranks in ([0, 4], [0, 2]):
+            dist.new_group(ranks)
+        part = part_of(by_torch())
+        mc.unflatten(mc.flatten(mc.get_root_mesh(part), "all"), 0, (2, 2, 2), NAMES)
+        other = mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("pp", "dp"))
+        assert mc.mesh_from_dict(data) is part
+        assert mc.is_member(other)
 
 
 def test_a_root_that_all_made_is_not_taken_for_one_that_torch_made():

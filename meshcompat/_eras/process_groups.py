@@ -181,6 +181,21 @@ def is_living(group: ProcessGroup) -> bool:
     return group in distributed_c10d._world.pg_map
 
 
+def made_like(group: ProcessGroup) -> list[ProcessGroup]:
+    """Return this rank's other living groups over the same ranks that were made for the same."""
+    ranks = sorted(dist.get_process_group_ranks(group))
+    # torch: ProcessGroup.group_desc, from 2.4 - pytorch#127250; a mesh names its dim there
+    made_for = getattr(group, "group_desc", None)
+    return [
+        other
+        # torch: distributed_c10d._world.pg_map, since before 2.2 - pytorch#88330
+        for other in list(distributed_c10d._world.pg_map)
+        if other is not group
+        and getattr(other, "group_desc", None) == made_for
+        and sorted(dist.get_process_group_ranks(other)) == ranks
+    ]
+
+
 def are_options(value: object) -> bool:
     """Return whether *value* can be a backend's options object; the classes moved over time."""
     return hasattr(value, "backend") and hasattr(value, "_timeout")

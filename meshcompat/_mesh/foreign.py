@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._eras.process_groups import GroupOptions, group_named
+from meshcompat._eras.process_groups import GroupOptions, group_named, made_like
 from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
@@ -20,6 +20,7 @@ from meshcompat._mesh.memory import (
     Group,
     Root,
     View,
+    live_roots,
     refuse_detached,
     remember_of_others,
     remembered,
@@ -192,6 +193,25 @@ def _named_handles(mesh: DeviceMesh, root: Root) -> list[Handle]:
     return [
         _eras.primitives().handle_for(root.mesh, group) for group in groups if group is not None
     ]
+
+
+def can_have_twin(root: Root) -> bool:
+    """Return whether torch can have made another root like *root* that nobody asked about here.
+
+    Then there is, for every mesh dim that has a group of its own, one more like it which belongs to
+    no root that is known.
+    """
+    world: Any = dist.group.WORLD
+    known = {group for other in live_roots() for group in _living(other.groups)}
+    dims = [dim.group for dim in root.dims if dim.axes and dim.group is not None]
+    own = [group for group in _living(dims) if group is not world]
+    return bool(own) and all(set(made_like(group)) - known for group in own)
+
+
+def _living(groups: Sequence[Group]) -> list[ProcessGroup]:
+    handles = [group.handle for group in groups if group.handle is not None]
+    found = [_eras.primitives().group_of(handle) for handle in handles]
+    return [group for group in found if group is not None and _is_alive(group)]
 
 
 def covered_dims(root: Root, group: ProcessGroup) -> tuple[Dim, ...]:

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _layout
 from meshcompat._errors import MeshLayoutError
+from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
 from meshcompat._mesh.memory import ATTRIBUTE, Dim, Group, Root, View, live_roots, lock
@@ -172,8 +173,9 @@ def _find_root(data: dict[str, Any], *, detached: bool) -> Root | None:
     raise MeshLayoutError(
         f"the mesh belongs to root mesh {wanted!r} with number {number!r}, and which of the roots "
         f"like it that is cannot be told: the live ones have the numbers "
-        f"{[root.number for root in alike]}, where None is a root that torch made; make the root "
-        f"first with meshcompat.init_device_mesh, as often as before the mesh was written"
+        f"{[root.number for root in alike]}, where None is a root that torch made, maybe one of "
+        f"several; make the root first with meshcompat.init_device_mesh, as often as before the "
+        f"mesh was written"
     )
 
 
@@ -187,10 +189,13 @@ def _only(alike: list[Root], number: object) -> list[Root]:
     """Return the root that must be meant because this world never had another one like it.
 
     A mesh of a root that torch made is not taken for one of a root that all ranks made: beside
-    that one, torch's root may be here, and nobody has asked about it yet.
+    that one, torch's root may be here, and nobody has asked about it yet. Nor is it taken for one
+    of the only root that was asked about where torch has made two.
     """
     numbered = alike[0].count_of_kind()
     unnumbered = [root for root in alike if root.number is None]
+    if any(foreign.can_have_twin(root) for root in unnumbered):
+        return []
     if number is None:
         return [] if numbered else unnumbered
     return alike if numbered + len(unnumbered) == 1 else []

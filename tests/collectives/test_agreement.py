@@ -280,5 +280,38 @@ def written_by_one_and_read_by_all():
     return agreed, mc.mesh_from_dict(told[0]) is roots[1]
 
 
+def written_of_one_root_where_others_looked_at_another():
+    """Write a mesh of the first of two roots that torch made; the other ranks look at the second."""
+    roots = [
+        device_mesh.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp")) for _ in range(2)
+    ]
+    part = mc.get_submesh(roots[min(dist.get_rank(), 1)], ("tp", "dp"))
+    told = [mc.mesh_to_dict(part)]
+    dist.broadcast_object_list(told, src=0)
+    try:
+        return mc.same_root(mc.mesh_from_dict(told[0]), part)
+    except mc.MeshLayoutError:
+        return "cannot be told"
+
+
+def test_a_root_that_torch_made_is_never_taken_for_another_one(pool):
+    found = pool.run(written_of_one_root_where_others_looked_at_another)
+    assert found == ["cannot be told"] * 8
+
+
+def read_by_all_where_torch_made_one_root():
+    root = device_mesh.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+    part = mc.get_submesh(root, "dp")
+    dist.new_group(range(8))
+    told = [mc.mesh_to_dict(part)]
+    dist.broadcast_object_list(told, src=0)
+    read = mc.mesh_from_dict(told[0])
+    return mc.same_root(read, part), mc.get_ranks(read)
+
+
+def test_the_only_root_that_torch_made_is_found_on_all_ranks(pool):
+    assert pool.run(read_by_all_where_torch_made_one_root) == [(True, [0, 4])] * 8
+
+
 def test_a_call_that_failed_leaves_the_roots_of_all_ranks_alike(pool):
     assert pool.run(written_by_one_and_read_by_all) == [(False, True)] * 8
