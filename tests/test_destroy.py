@@ -105,6 +105,67 @@ class TestDestroyMesh:
             mc.get_flat_mesh(mesh, "tp")
 
 
+def torch_made():
+    return init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+
+
+def ours():
+    return mc.init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+
+
+def over_the_world():
+    return mc.init_device_mesh("cpu", (8, 1), mesh_dim_names=("dp", "tp"))
+
+
+@pytest.mark.usefixtures("world")
+class TestSlicesThatTorchMade:
+    """Up to 2.9 only torch's tables tell whose they are, and these end with the root."""
+
+    @pytest.mark.parametrize("make_root", [torch_made, ours, over_the_world])
+    def test_raise_though_they_were_never_looked_at(self, make_root):
+        root = make_root()
+        slices = [native.pick(root, name) for name in ("dp", "tp", "dp", "tp")]
+        mc.destroy_mesh(root)
+        for part in slices:
+            for ask in (mc.get_group, mc.layout_of, mc.destroy_mesh):
+                with pytest.raises(mc.MeshLayoutError):
+                    ask(part)
+
+    def test_say_that_the_root_was_destroyed(self):
+        root = torch_made()
+        slices = [native.pick(root, "tp"), native.pick(root, "tp")]
+        mc.destroy_mesh(root)
+        for part in slices:
+            with pytest.raises(mc.MeshLayoutError, match=r"given up by meshcompat\.destroy_mesh"):
+                mc.get_group(part)
+
+    @pytest.mark.parametrize("first", [0, 1])
+    @pytest.mark.parametrize("make_root", [torch_made, ours])
+    def test_of_an_equal_root_live_on(self, make_root, first):
+        roots = [make_root(), make_root()]
+        slices = [native.pick(root, "tp") for root in roots]
+        mc.destroy_mesh(roots[first])
+        with pytest.raises(mc.MeshLayoutError):
+            mc.get_group(slices[first])
+        assert mc.get_group(slices[1 - first]) is roots[1 - first].get_group("tp")
+
+    def test_do_not_end_an_equal_root_that_is_made_afterwards(self):
+        root = over_the_world()
+        part = native.pick(root, "dp")
+        mc.destroy_mesh(root)
+        new = init_device_mesh("cpu", (8,), mesh_dim_names=("dp",))
+        assert mc.get_group(new) is dist.group.WORLD
+        assert mc.get_root_mesh(new) is new
+        with pytest.raises(mc.MeshLayoutError, match="destroy_mesh"):
+            mc.get_group(part)
+
+    def test_do_not_end_other_roots_with_the_same_groups(self):
+        root = over_the_world()
+        other = init_device_mesh("cpu", (8,), mesh_dim_names=("other",))
+        mc.destroy_mesh(root)
+        assert mc.get_group(other) is dist.group.WORLD
+
+
 def test_a_rank_outside_destroys_too():
     with fake_world(8, 7):
         mesh = mc.init_device_mesh("cpu", (2, 2), ranks=[0, 1, 2, 3], mesh_dim_names=("a", "b"))

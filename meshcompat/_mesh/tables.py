@@ -8,24 +8,25 @@ functions are those of `meshcompat._mesh.links.Links`.
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from typing import TYPE_CHECKING, cast
 
+from torch.distributed.device_mesh import DeviceMesh
+
 from meshcompat import _eras, _layout
 from meshcompat._eras.process_groups import current_world
 from meshcompat._errors import MeshLayoutError
-from meshcompat._mesh.memory import names_of, remembered, view_on
+from meshcompat._mesh.memory import View, names_of, remember_of_others, remembered, view_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from torch.distributed.device_mesh import DeviceMesh
-
     from meshcompat._eras._table_primitives import TablePrimitives
     from meshcompat._mesh import tables  # noqa: PLW0406  (mypy holds it against the protocol)
     from meshcompat._mesh.links import Links
-    from meshcompat._mesh.memory import Dim, Root, View
+    from meshcompat._mesh.memory import Dim, Root
 
     _checked: Links = tables
 
@@ -83,6 +84,8 @@ def see(root: Root) -> None:
 def forget(root: Root) -> None:
     meshes = root.meshes()
     ours = {id(mesh) for mesh in meshes}
+    for mesh in _unseen_parts(root, ours):
+        remember_of_others(mesh, View(root, (), root.mesh))
     _era().unlink(meshes)
     known = _thread.known.items()
     _thread.known = {key: mesh for key, mesh in known if id(mesh()) not in ours}
@@ -163,6 +166,36 @@ def take_up_flat(root: Root, dim: Dim) -> None:
     covered = _covered(root, dim)
     if _era().publishes_flattened() and covered is not None and dim.name is not None:
         _published[root] = {**_published.get(root, {}), dim.name: (dim, covered)}
+
+
+def _unseen_parts(root: Root, ours: set[int]) -> list[DeviceMesh]:
+    """Return the meshes that torch sliced from *root* and that were never looked over.
+
+    torch's tables are keyed by value, so they do not hold most slices; and once the root is out of
+    them, a slice is no different from a new root of the same value. So living objects are asked.
+    """
+    living = [each for each in gc.get_objects() if type(each) is DeviceMesh]
+    unseen = [mesh for mesh in living if remembered(mesh) is None and _is_made(mesh)]
+    return [mesh for mesh in unseen if _is_part_of(mesh, root, ours)]
+
+
+def _is_made(mesh: DeviceMesh) -> bool:
+    """Return whether a mesh has the value that it is a key by: another thread may be making it."""
+    try:
+        hash(mesh)
+    except AttributeError:
+        return False
+    return True
+
+
+def _is_part_of(mesh: DeviceMesh, root: Root, ours: set[int]) -> bool:
+    torch_root = _era().root(mesh)
+    if torch_root is mesh or not is_part(mesh, root, torch_root):
+        return False
+    # Of equal slices of equal roots the tables know the last one's root: groups tell the others.
+    of_other = _era().group_handles(torch_root) or []
+    handles = _era().group_handles(mesh) or []
+    return id(torch_root) in ours or any(handle not in of_other for handle in handles)
 
 
 def _era() -> TablePrimitives:
