@@ -6,6 +6,7 @@ A sub-command's ``cli`` calls `describe`. What is wrong with a call is one line 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,10 +24,11 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print; argparse would hide that standard output cannot be written."""
-        if file is not None and file is sys.stdout:
-            file.write(message)
+        if file is sys.stdout:
+            sys.stdout.write(message)
         else:
-            super()._print_message(message, file)
+            with contextlib.suppress(OSError):
+                (file or sys.stderr).write(message)
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from meshcompat.api import table
@@ -35,7 +34,9 @@ def document(name: Name) -> dict[str, Any]:
 
 def in_full(name: Name, installed: str | None) -> str:
     """Return all that is known of one name, a line for each kind of answer."""
-    lines = _wrapped(f"{name.name}  ({name.kind})", "", "  ")
+    lines = _wrapped(name.name, "", "  ")
+    kind = f"  ({name.kind})"
+    lines[-1:] = [lines[-1] + kind] if len(lines[-1] + kind) <= _width() else [lines[-1], kind]
     missing = [release for release in table.releases() if release not in name.releases]
     rows = [
         ("defined as", name.definition if name.definition != name.name else ""),
@@ -105,29 +106,23 @@ def _row(label: str, text: str) -> Iterable[str]:
     return _wrapped(text, start, " " * len(start))
 
 
-class _Wrapper(textwrap.TextWrapper):
-    """Breaks a path that is too long for a line at its dots, and leaves addresses whole."""
-
-    def _split(self, text: str) -> list[str]:
-        room = self.width - len(self.subsequent_indent)
-        return [
-            part
-            for word in super()._split(text)
-            for part in (
-                [word] if len(word) <= room or "://" in word else re.findall(r"[^.]+\.?", word)
-            )
-        ]
-
-
 def _wrapped(text: str, start: str, below: str) -> list[str]:
-    wrapper = _Wrapper(
-        width=_width(),
-        initial_indent=start,
-        subsequent_indent=below,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return wrapper.wrap(text)
+    """Fill lines with words; a path that is too long for one is broken at its dots."""
+    lines, is_empty = [start], True
+    for word in text.split():
+        gap = "" if is_empty else " "
+        for piece in _pieces(word, _width() - len(below)):
+            if not is_empty and len(lines[-1] + gap + piece) > _width():
+                lines.append(below)
+                gap = ""
+            lines[-1] += gap + piece
+            gap, is_empty = "", False
+    return lines
+
+
+def _pieces(word: str, room: int) -> list[str]:
+    is_whole = len(word) <= room or "://" in word
+    return [word] if is_whole else re.findall(r"[^.]+\.?", word)
 
 
 def _width() -> int:
