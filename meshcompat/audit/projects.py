@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from meshcompat.audit import declared
 from meshcompat.audit.declared import Declared
 from meshcompat.audit.files import PROJECT_FILES, Found
-from meshcompat.audit.source import Source
+from meshcompat.audit.source import PRIVATE_OF_TORCH, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 _MESH = re.compile(rb"mesh(?!grid)|Mesh|MESH")
 _TORCH = re.compile(rb"torch|[dD]evice_?[mM]esh|meshcompat")
+PRIVATE_OF_TORCH_BYTES = re.compile(PRIVATE_OF_TORCH.pattern.encode())
 _ASKS = re.compile(rb"__version__|[vV]ersion\(|version\.parse|hasattr\(|find_spec")
+_PRIVATE_ALONE = (
+    b"_mesh_resources",
+    b"._flatten_mapping",
+    b"._dim_group_names",
+    b"._dim_group_infos",
+)
+"""Names that belong to torch's meshes and to nothing else, in files that say neither "mesh" nor "torch"."""
 _DISTINCTIVE = re.compile(
     rb"\b_(flatten|unflatten|concatenate|layout|get_root_mesh|flatten_mapping|dim_group_names|dim_group_infos|pg_registry|root_mesh|rank_map)\b"
 )
@@ -36,7 +44,11 @@ class Project:
 
 def is_candidate(content: bytes, *, also_low: bool) -> bool:
     """Whether a file can touch a mesh at all: a look at its text, which spares parsing most of them."""
-    if _MESH.search(content) is not None and _TORCH.search(content) is not None:
+    if _MESH.search(content) is not None and (
+        _TORCH.search(content) is not None or PRIVATE_OF_TORCH_BYTES.search(content) is not None
+    ):
+        return True
+    if any(name in content for name in _PRIVATE_ALONE):
         return True
     if b"meshcompat: ignore" in content:  # which silences nothing, and is told of
         return True

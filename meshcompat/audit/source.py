@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+PRIVATE_OF_TORCH = re.compile(
+    r"\b_mesh_resources\b|\._(?:(?:un)?flatten\(|flatten_mapping\b|dim_group_(?:names|infos)\b|get_root_mesh\b)"
+)
+"""Members by which a file works with torch's meshes without a word about torch."""
+
 
 class Span(NamedTuple):
     """A place in a file: lines and columns count from 1, columns in characters, and the end is exclusive."""
@@ -45,6 +50,8 @@ class Source:
     is_package: bool = False
     project: str = ""
     """Path of the project that it belongs to."""
+    imports_meshes: bool = False
+    """Whether it imports from its project what leads to a mesh."""
     tree: ast.Module = field(default_factory=lambda: ast.Module([], []))
 
     @cached_property
@@ -65,6 +72,16 @@ class Source:
         start, end = self._offsets[node.lineno - 1], self._offsets[node.end_lineno or node.lineno]
         extra = len(self.text) - self._offsets[-1] + 1
         return pattern.search(self.text, start, end + max(extra, 0)) is not None
+
+    @cached_property
+    def tells_of_torch(self) -> bool:
+        """Whether a name such as `mesh` means one of torch's here."""
+        return (
+            "torch" in self.text
+            or "meshcompat" in self.text
+            or self.imports_meshes
+            or PRIVATE_OF_TORCH.search(self.text) is not None
+        )
 
     @property
     def is_test(self) -> bool:

@@ -6,13 +6,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from meshcompat.audit.importers import importers
 from meshcompat.audit.projects import Project, group, is_candidate, source_of, tells_of_torch
 from meshcompat.audit.reading.reader import Reader
 from meshcompat.audit.reading.registry import Registry
 from meshcompat.audit.source import FIRST, Source, Span, UnreadableError, decode, is_text, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from meshcompat.audit.files import Found
@@ -71,13 +72,14 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
     registry.module_names = set(project.files)
     registry.packages = {module for module, one in project.files.items() if _is_package(one)}
     _parse_candidates(project, loaded, result, also_low=also_low)
-    by_path = {source.path: module for module, source in loaded.items()}
-    for module, one in project.files.items():
-        if one.path in by_path:  # a file that has two names is one module
-            registry.modules[module] = registry.modules.setdefault(by_path[one.path], {})
-    for _ in range(2):
-        for source in project.sources:
+    _share_names(project, registry, loaded)
+    new = list(project.sources)
+    for _ in range(_ROUNDS):
+        for source in [*new, *new]:
             _read(source, registry, collect=False, result=None)
+        new = list(_take_importers(project, registry, loaded, result))
+        if not new:
+            break
     result.sites[project.path] = [
         site
         for source in project.sources
@@ -85,6 +87,32 @@ def _read_project(project: Project, result: Survey, *, also_low: bool) -> None:
     ]
 
 
+def _share_names(project: Project, registry: Registry, loaded: dict[str, Source]) -> None:
+    """Make a file that has two names one module."""
+    by_path = {source.path: module for module, source in loaded.items()}
+    for module, one in project.files.items():
+        if one.path in by_path:
+            registry.modules[module] = registry.modules.setdefault(by_path[one.path], {})
+
+
+def _take_importers(
+    project: Project, registry: Registry, loaded: dict[str, Source], result: Survey
+) -> Iterator[Source]:
+    """Take up the files that import meshes from those that were read."""
+    known = {source.path for source in project.sources}
+    for module, one in list(importers(project, registry, known)):
+        source = loaded.get(module) or _parsed(one, project, module, result)
+        if source is not None:
+            source.imports_meshes = True
+            loaded[module] = source
+            _share_names(project, registry, loaded)
+            project.sources.append(source)
+            result.sources[source.path] = source
+            yield source
+
+
+_ROUNDS = 3
+"""How many files a mesh is handed on through, at most, that tell of neither meshes nor torch."""
 _DEEPEST = 10_000
 """Calls within each other while a file is read: a long `elif` ladder is a deep tree. Parsing keeps the usual limit."""
 _SMALL = 100_000

@@ -41,7 +41,6 @@ class Scope:
         self.provided: dict[str, Releases] = {}
         """Attributes that this function has written, and where it did: a read after that does not fail."""
         self.deferred: list[tuple[Function, Releases]] = []
-        self.names_torch = "torch" in source.text
 
     trusts_constants = False
     """Whether names hold the constants of one call, so that they decide which way it goes."""
@@ -73,7 +72,7 @@ class Scope:
         says_nothing = value.kind is Kind.UNKNOWN or (
             value.kind is Kind.CONCRETE and value.constant is None
         )
-        if says_nothing and self.names_torch and hints_at_mesh(node):
+        if says_nothing and self.source.tells_of_torch and hints_at_mesh(node):
             found = mesh(Confidence.MEDIUM, identity=ast.unparse(node))
             is_plural = last_name(node).lower().rstrip("_0123456789").endswith("meshes")
             return Value(Kind.CONTAINER, data=found) if is_plural else found
