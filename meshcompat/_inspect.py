@@ -186,8 +186,8 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
 
     Raises:
         MeshDimError: A name is unknown.
-        MeshLayoutError: Names repeat, dims overlap, or the name for a new flattened mesh is
-            taken.
+        MeshLayoutError: Names repeat, dims overlap, the name for a new flattened mesh is
+            taken, or torch sorted the ranks of its group against the mesh.
         NotInMeshError: This rank is outside the mesh; it has taken part all the same.
         MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
@@ -223,7 +223,8 @@ def get_all_groups(mesh: DeviceMesh) -> list[ProcessGroup]:
 
     Raises:
         NotInMeshError: This rank is outside the mesh.
-        MeshLayoutError: The mesh was made without groups.
+        MeshLayoutError: The mesh was made without groups, or torch sorted the ranks of one
+            against the mesh.
 
     Collective:
         No, and no process group is made.
@@ -251,8 +252,9 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> lis
         names: One name, or several in a list or tuple; a 1-D mesh needs none.
 
     Returns:
-        Ranks around this one in the order of their group; on a rank outside the mesh those
-        of the first group.
+        Ranks around this one in the order of the mesh dim, which is that of their group; on a
+        rank outside the mesh those of the first group. Over several dims they ascend where
+        torch sorts the ranks of a group.
 
     Raises:
         MeshDimError: A name is unknown.

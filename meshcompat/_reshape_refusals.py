@@ -8,6 +8,7 @@ from meshcompat import _layout
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._fitting import split_axes
 from meshcompat._mesh.lookup import find_flat
+from meshcompat._mesh.objects import sorted_message
 from meshcompat._mesh.order import keeps_order
 from meshcompat._plain_arguments import is_int
 
@@ -36,12 +37,25 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
     if known is not None:
         _refuse_other_dims(known[0], axes)
         _refuse_other_options(known[0], made_with, is_asked=is_asked)
+        if known[0].group is not None and not known[0].group.in_order:
+            raise MeshLayoutError(sorted_message(known[0]))
     elif not keeps_order(view.root, axes):
         raise MeshLayoutError(
             f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
-            f"group would sort them, so mesh and group would disagree; select the dims in the "
-            f"order {tuple(dim.name for dim in in_root_order(view.dims))} first"
+            f"group would sort them, so mesh and group would disagree; {_way_to_ascend(view)}"
         )
+
+
+def _way_to_ascend(view: View) -> str:
+    """Say what to do about dims of *view* whose ranks, joined, do not ascend."""
+    ordered = in_root_order(view.dims)
+    axes = _layout.join(dim.axes for dim in ordered)
+    if keeps_order(view.root, axes):
+        return f"select the dims in the order {tuple(dim.name for dim in ordered)} first"
+    if keeps_order(view.root, _layout.outermost_first(axes)):
+        native = tuple(dim.name for dim in view.root.dims)
+        return f"join mesh dims of the root, in its order {native}, that make up the same ranks"
+    return "make the root over ranks that ascend along these dims, or use torch 2.15"
 
 
 def _refuse_taken_name(view: View, name: str) -> None:

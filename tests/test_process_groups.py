@@ -339,6 +339,77 @@ class TestForeignGroups:
                 assert flat.get_group() is view.get_group("p")
                 assert groups == []
 
+    @pytest.mark.parametrize(
+        ("ranks", "name", "sorted_ranks"),
+        [
+            ([[3, 2], [1, 0]], "b", (0, 1, 2, 3)),
+            ([[3, 2], [1, 0]], "a", (0, 1, 2, 3)),
+            ([[0, 1], [3, 2]], "b", (2, 3)),
+        ],
+        ids=["both dims", "the first", "one group of two"],
+    )
+    def test_that_torch_sorted_are_refused_or_made_anew(self, ranks, name, sorted_ranks):
+        grid = Grid((2, 2), ("a", "b"), ranks=[rank for row in ranks for rank in row])
+        made = []
+        for rank in each_rank(4):
+            native.forget()
+            mesh = DeviceMesh("cpu", ranks, mesh_dim_names=("a", "b"))
+            part = mc.get_submesh(mesh, name)
+            row = grid.array(name).flatten().tolist()
+            assert mc.get_ranks(mesh, name) == mc.get_ranks(part) == row
+            assert row[mc.get_local_rank(mesh, name)] == rank
+            if rank in sorted_ranks:
+                with pytest.raises(mc.MeshLayoutError, match=f"'{name}' has ranks that do not"):
+                    mc.get_group(mesh, name)
+                with pytest.raises(mc.MeshLayoutError, match=f"'{name}' has ranks that do not"):
+                    part.get_group()
+            else:
+                assert native.ranks_of(part) == row
+            with recorded_groups() as groups:
+                if _eras.primitives().orders_groups():
+                    flat = mc.flatten(mesh, (name,), "again")
+                    assert mc.get_ranks(flat) == native.ranks_of(flat) == row
+                    assert mc.get_local_rank(mesh, "again") == flat.get_local_rank()
+                    assert mc.flatten(mesh, (name,), "more").get_group() is flat.get_group()
+                else:
+                    with pytest.raises(mc.MeshLayoutError, match="root over ranks that ascend"):
+                        mc.flatten(mesh, (name,), "again")
+            made.append([record.ranks for record in groups])
+        assert made == [made[0]] * 4
+
+    def test_that_torch_sorted_are_not_registered(self):
+        with fake_world(4, rank=2):
+            native.forget()
+            mesh = DeviceMesh("cpu", [[3, 2], [1, 0]], mesh_dim_names=("a", "b"))
+            assert mc.get_axis_size(mesh, "b") == 2
+            with pytest.raises(mc.MeshLayoutError, match=r"ranks \[3, 2\] whose .* ranks \[2, 3\]"):
+                mc.register_axis(mesh, "theirs", mesh.get_group("b"))
+
+    def test_that_torch_sorted_in_a_flattened_mesh_are_refused(self):
+        with fake_world(4):
+            native.forget()
+            mesh = DeviceMesh("cpu", [[3, 2], [1, 0]], mesh_dim_names=("a", "b"))
+            try:
+                native.flatten(mesh, "all")
+            except native.Absent as absent:
+                pytest.skip(str(absent))
+            assert mc.get_ranks(mesh, "all") == [3, 2, 1, 0]
+            for ask in (lambda: mc.get_group(mesh, "all"), lambda: mc.flatten(mesh, "all")):
+                with pytest.raises(mc.MeshLayoutError, match="'all' has ranks that do not"):
+                    ask()
+
+    def test_that_torch_kept_in_order_are_shared(self):
+        with fake_world(4):
+            if not _eras.primitives().orders_groups():
+                pytest.skip("this torch sorts the ranks of every group")
+            ranks = [[3, 2], [1, 0]]
+            mesh = DeviceMesh("cpu", ranks, mesh_dim_names=("a", "b"), preserve_rank_order=True)
+            with recorded_groups() as groups:
+                flat = mc.flatten(mesh, ("b",), "again")
+            assert groups == []
+            assert flat.get_group() is mc.get_group(mesh, "b")
+            assert native.ranks_of(flat) == [1, 0]
+
     def test_that_were_destroyed_are_refused(self, foreign):
         dist.destroy_process_group(foreign.get_group("tp"))
         with pytest.raises(mc.MeshLayoutError, match=r"ranks \[4, 5, 6, 7\] whose .* is gone"):

@@ -177,6 +177,11 @@ class TestFlatten:
         assert groups == []
         assert mc.get_axis_names(mesh) == ("pp", "dp", "tp", "taken")
 
+    def test_says_what_to_join_where_no_order_of_the_dims_will_do(self, mesh):
+        mc.flatten(mesh, ("pp", "tp"), "ends")
+        with pytest.raises(mc.MeshLayoutError, match=r"in its order \('pp', 'dp', 'tp'\)"):
+            mc.flatten(mesh, ("ends", "dp"), "x")
+
     @pytest.mark.parametrize("name", ["tp", "x"], ids=["native", "flattened"])
     def test_refuses_other_options_than_the_mesh_was_made_with(self, mesh, name):
         mc.flatten(mc.get_submesh(mesh, ("pp", "dp")), "x")

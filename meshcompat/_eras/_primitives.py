@@ -24,6 +24,9 @@ class Primitives(Protocol):
     def orders_groups(self) -> bool:
         """Return whether a group can keep its ranks in another than ascending order."""
 
+    def preserves_order(self, root: DeviceMesh) -> bool:
+        """Return whether torch makes the groups of *root* in the order of its ranks."""
+
     def root(self, mesh: DeviceMesh) -> DeviceMesh:
         """Return torch's own idea of the root; up to 2.9 it can be wrong."""
 

@@ -24,6 +24,7 @@ from meshcompat._eras.torch_2_05 import (
     group_of,
     make_detached,
     orders_groups,
+    preserves_order,
     set_group_handles,
 )
 from meshcompat._errors import UnsupportedTorchError
@@ -48,6 +49,7 @@ __all__ = [
     "make_submesh",
     "native_flattened",
     "orders_groups",
+    "preserves_order",
     "publish_flattened",
     "publishes_flattened",
     "root",

@@ -31,6 +31,10 @@ def orders_groups() -> bool:
     return False
 
 
+def preserves_order(root: DeviceMesh) -> bool:  # noqa: ARG001  (torch sorts the ranks of every group)
+    return False
+
+
 def root(mesh: DeviceMesh) -> DeviceMesh:
     # torch: _MeshEnv.child_to_root_mapping, since 2.5, gone in 2.10 - pytorch#132339, #164510
     found: DeviceMesh = _tables().child_to_root_mapping.get(mesh, mesh)

@@ -29,6 +29,11 @@ def orders_groups() -> bool:
     return "preserve_rank_order" in _constructor()
 
 
+def preserves_order(root: DeviceMesh) -> bool:
+    # torch: DeviceMesh._preserve_rank_order, since 2.15 - pytorch#193224
+    return bool(getattr(root, "_preserve_rank_order", False))
+
+
 def root(mesh: DeviceMesh) -> DeviceMesh:
     # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510
     return mesh._get_root_mesh()

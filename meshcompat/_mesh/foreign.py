@@ -89,36 +89,50 @@ def adopt_group(
     *known_to_all* says that all ranks of the root take the group up at this place of their
     program. Only such a group can stand in for another one later, and only where the root covers
     the world. *in_order* asks for the mesh's order of ranks, which torch does not keep in its own
-    permuted meshes.
+    permuted meshes; a group without it is known, but serves nobody.
     """
     refuse_detached(root)
-    partition = _layout.outermost_first(axes)
-    shareable = known_to_all and root.covers_world
-    for known in root.groups:
-        if known.handle == handle and known.partition == partition:
-            if shareable and not known.shareable:
-                # Only now do all ranks know it, so it stands behind the groups made before.
-                known.shareable = True
-                root.groups.remove(known)
-                root.groups.append(known)
-            return known
+    of_dim = (group for group in root.groups if (group.handle, group.axes) == (handle, axes))
+    record = next(of_dim, None)
+    if record is None or (in_order and not record.in_order):
+        record = _look_at_group(root, axes, handle, mesh, in_order=in_order)
+        root.groups.append(record)
+    if known_to_all and not record.shareable and _serves_all(root, axes, in_order=in_order):
+        record.shareable = True
+        # Only now do all ranks know it, so it stands behind the groups made before.
+        root.groups.remove(record)
+        root.groups.append(record)
+    return record
+
+
+def _look_at_group(
+    root: Root, axes: Axes, handle: Handle, mesh: DeviceMesh, *, in_order: bool
+) -> Group:
     group = _eras.primitives().group_of(handle)
     start = _layout.start_of(axes, root.position)
     expected = root.ranks_at([start + offset for offset in _layout.offsets(axes)])
-    found = None if group is None else dist.get_process_group_ranks(group)
-    if found is not None and not in_order:
-        found, expected = sorted(found), sorted(expected)
-    if group is None or found != expected:
-        state = "is gone" if found is None else f"holds ranks {found}"
+    found = [] if group is None else dist.get_process_group_ranks(group)
+    is_right = found == expected if in_order else sorted(found) == sorted(expected)
+    if group is None or not is_right:
+        state = "is gone" if group is None else f"holds ranks {found}"
         raise MeshLayoutError(
             f"{mesh!r} has a mesh dim of ranks {expected} whose process group {state}; make "
             f"the mesh again in this world, and select flattened dims with "
             f"meshcompat.get_submesh instead of slicing"
         )
     made_with = GroupOptions(backend=backend_of(group))
-    record = Group(axes, made_with, handle, shareable=shareable)
-    root.groups.append(record)
-    return record
+    return Group(axes, made_with, handle, shareable=False, in_order=found == expected)
+
+
+def _serves_all(root: Root, axes: Axes, *, in_order: bool) -> bool:
+    """Return whether the groups of all ranks along *axes* are known to be in the mesh's order.
+
+    Where torch sorts, those of other ranks can be out of order though this rank's own is not.
+    Where it is asked for *in_order*, every rank has checked its own.
+    """
+    if not root.covers_world:
+        return False
+    return in_order or _eras.primitives().preserves_order(root.mesh) or not root.descends(axes)
 
 
 def take_up_group(root: Root, axes: Axes, group: ProcessGroup) -> Group:

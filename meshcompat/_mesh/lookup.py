@@ -13,7 +13,7 @@ from meshcompat._fitting import unknown_dim_text
 from meshcompat._mesh import foreign
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import lock, refuse_detached, remembered
-from meshcompat._mesh.objects import destroyed_message, outside_message
+from meshcompat._mesh.objects import destroyed_message, outside_message, sorted_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -144,11 +144,14 @@ def group_in(view: View, dim: Dim) -> ProcessGroup:
 
     Raises:
         NotInMeshError: This rank is outside the mesh.
-        MeshLayoutError: The mesh was made without groups, or is detached.
+        MeshLayoutError: The mesh was made without groups, or is detached, or torch sorted the
+            ranks of the group.
     """
     refuse_detached(view.root)
     if not view.is_member:
         raise NotInMeshError(outside_message())
+    if dim.group is not None and not dim.group.in_order:
+        raise MeshLayoutError(sorted_message(dim))
     group = None
     if dim.group is not None and dim.group.handle is not None:
         group = _eras.primitives().group_of(dim.group.handle)

@@ -70,17 +70,21 @@ class Group:
         *,
         shareable: bool,
         is_ours: bool = False,
+        in_order: bool = True,
     ) -> None:
         """*handle* is None outside the root; *shareable* must be the same on all ranks.
 
-        *is_ours* says that we made it, so that `destroy_mesh` ends it. `made_as` says which of
-        ours it is, alike on all ranks: see `Root.tell_made`.
+        *is_ours* says that we made it, so that `destroy_mesh` ends it. It is not *in_order* where
+        torch sorted its ranks against the mesh: then nobody gets it. `made_as` says which of ours
+        it is, alike on all ranks: see `Root.tell_made`.
         """
+        self.axes = axes
         self.partition = _layout.outermost_first(axes)
         self.made_with = made_with
         self.handle = handle
         self.shareable = shareable
         self.is_ours = is_ours
+        self.in_order = in_order
         self.made_as: tuple[str, str, int] | None = None
 
 

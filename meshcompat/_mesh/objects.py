@@ -67,6 +67,16 @@ def outside_message() -> str:
     )
 
 
+def sorted_message(dim: Dim) -> str:
+    """Word the error of a mesh dim whose process group torch sorted."""
+    return (
+        f"mesh dim {dim.name!r} has ranks that do not ascend, and torch sorted them in the process "
+        f"group that it made, so mesh and group disagree; make the mesh with "
+        f"meshcompat.init_device_mesh over ranks that ascend along every mesh dim, or on torch 2.15 "
+        f"in any order"
+    )
+
+
 def new_root(
     device_type: str,
     ranks: Sequence[int],
@@ -163,7 +173,10 @@ def _make_inert(root: Root, dims: tuple[Dim, ...], start: int) -> DeviceMesh:
 def set_groups(mesh: DeviceMesh, root: Root, dims: Sequence[Dim]) -> None:
     """Hand the groups of *dims* to torch's mesh; a dim without one leaves it without any."""
     handles: list[object] = _NoGroups(NotInMeshError, outside_message)
-    if root.is_member:
+    unordered = next((dim for dim in dims if dim.group and not dim.group.in_order), None)
+    if unordered is not None:
+        handles = _NoGroups(MeshLayoutError, functools.partial(sorted_message, unordered))
+    elif root.is_member:
         handles = [dim.group.handle for dim in dims if dim.group is not None]
         if len(handles) < len(dims):
             return
