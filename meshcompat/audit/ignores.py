@@ -35,7 +35,7 @@ class Ignore:
     def covers(self, finding: Finding) -> bool:
         """Whether it stands on the line of a finding and names its rule."""
         return finding.span.line == self.span.line and (
-            not self.codes or finding.code in self.codes
+            not self.codes or finding.code.startswith(tuple(self.codes))
         )
 
     @property
@@ -83,7 +83,7 @@ def apply(
     for finding in findings:
         covering = [one for one in by_file.get(finding.path, ()) if one.covers(finding)]
         for one in covering:
-            one.used.add(finding.code)
+            one.used |= {code for code in one.codes if finding.code.startswith(code)} or {""}
         if not covering:
             kept.append(finding)
     idle = [_idle(ignore, code) for ignore in ignores for code in sorted(ignore.idle)]

@@ -192,6 +192,15 @@ def test_an_ignore_silences_its_line_and_an_idle_one_is_found(folder):
     ]
 
 
+def test_an_ignore_takes_prefixes_of_codes(folder):
+    path = folder / "src" / "mesh.py"
+    path.write_text(CODE.rstrip() + "  # meshcompat: ignore[MC1]\n")
+    assert run(folder)[0] == 0
+    path.write_text(CODE.rstrip() + "  # meshcompat: ignore[MC1, MC2]\n")
+    _, data = as_json(folder)
+    assert [(one["code"], one["name"]) for one in data["findings"]] == [("MC003", "MC2")]
+
+
 def test_the_file_configures_and_the_command_line_wins(folder):
     configure(folder, 'torch = ">=2.10"\n')
     assert run(folder)[0] == 0

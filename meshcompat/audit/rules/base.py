@@ -73,9 +73,10 @@ class Rule:
 
 def here(releases: Releases, site: Site) -> str:
     """Return releases in words, and that a guard lets them through where there is one."""
-    words = spans(releases)
-    return (
-        f"torch {words}, which no guard here keeps out"
-        if site.guards and releases != ALL
-        else f"torch {words}"
-    )
+    words = named(releases)
+    return f"{words}, which no guard here keeps out" if site.guards and releases != ALL else words
+
+
+def named(releases: Releases) -> str:
+    """Return releases in words that follow "on"."""
+    return "every release of torch" if releases == ALL else f"torch {spans(releases)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from meshcompat.audit import torch_names
 from meshcompat.audit.releases import ALL, NONE, Releases, spans
 from meshcompat.audit.rules import replacements
-from meshcompat.audit.rules.base import Rule, here
+from meshcompat.audit.rules.base import Rule, here, named
 from meshcompat.audit.sites import Role
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Attribute(Rule):
         if fails:
             words += f", and this is reached on {here(fails, site)}"
         if warns:
-            words += f"; it warns on {spans(warns)}"
+            words += f"; it warns on {named(warns)}"
         yield self.finding(site, words, name=name, fails=fails, warns=warns,
                            replacement=self.replacement(site), link=site.known.link or "")  # fmt: skip
 
@@ -251,8 +251,8 @@ class Write(Rule):
     code = "MC106"
     title = "a write to torch's private state"
     why = (
-        "What is written into private attributes of a mesh, or into torch's tables, is read by torch's own code: by slicing, by "
-        "DTensor, by FSDP2, each on some releases. On the others it has no effect, or torch overwrites it. What was right on the "
+        "torch's slicing, DTensor and FSDP2 read these private attributes on some releases and ignore them on others. "
+        "What was right on the "
         "release that it was written for is silently something else on the next."
     )
     before = 'mesh._flatten_mapping["dp_cp"] = flat'

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshcompat.audit.releases import NONE, Releases, since, spans
-from meshcompat.audit.rules.base import ISSUE, Rule
+from meshcompat.audit.rules.base import ISSUE, Rule, named
 from meshcompat.audit.sites import Role, are_exclusive
 from meshcompat.audit.values import Confidence, Mesh
 
@@ -153,9 +153,9 @@ def _comes_before(first: Site, second: Site) -> bool:
 
 
 def _ends(fails: Releases, wrong: Releases, what: str = "other ranks") -> str:
-    parts = [f"it fails on torch {spans(fails)}"] if fails else []
-    parts += [f"it gives {what} on {spans(wrong)}"] if wrong else []
-    return ": " + ", ".join(parts) if parts else ""
+    parts = [f"it fails on {named(fails)}"] if fails else []
+    parts += [f"it gives {what} on {named(wrong)}"] if wrong else []
+    return ": " + "; ".join(parts) if parts else ""
 
 
 class Redistribution(Rule):
@@ -164,9 +164,9 @@ class Redistribution(Rule):
     code = "MC208"
     title = "a mesh that is flattened, and a DTensor that is redistributed on its root"
     why = (
-        "From 2.11 on DTensor looks for a flattened mesh of its dims when it redistributes over several of them, and with one that "
-        "`_flatten` registered it gives wrong values on every rank, without an error, for sizes that do not divide. A mesh that "
-        "torch's registry does not know, such as `meshcompat.flatten` gives, does not do this."
+        "From 2.11 on, DTensor redistributes over several dims through their flattened mesh. If `_flatten` registered that mesh "
+        "and the sizes do not divide, every rank gets wrong values without an error. A mesh that torch's registry does not know, "
+        "such as `meshcompat.flatten` gives, does not do this."
     )
     before = 'mesh._flatten("all")\nwhole = tensor.redistribute(mesh, [Replicate(), Replicate()])'
     after = 'meshcompat.flatten(mesh, ("dp", "tp"), "all")\nwhole = tensor.redistribute(mesh, [Replicate(), Replicate()])'

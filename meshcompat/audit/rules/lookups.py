@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshcompat.audit.releases import ALL, NONE, Releases, since, spans
-from meshcompat.audit.rules.base import ISSUE, PULL, Rule, here
+from meshcompat.audit.releases import ALL, NONE, Releases, since
+from meshcompat.audit.rules.base import ISSUE, PULL, Rule, here, named
 from meshcompat.audit.sites import Role
 from meshcompat.audit.values import Confidence, Mesh
 
@@ -49,6 +49,10 @@ def _is_own(site: Site) -> bool:
 
 def _asked(site: Site) -> str:
     return ", ".join(map(repr, site.names))
+
+
+def _shown(site: Site) -> str:
+    return f"({_asked(site)})" if len(site.names) > 1 else _asked(site)
 
 
 def _instead(site: Site) -> str:
@@ -99,8 +103,8 @@ class JoinedName(Rule):
             fails = NONE
         words = f"looks the flattened name {joined[0]!r} up by slicing"
         parts = [f"it fails on {here(fails, site)}"] if fails else []
-        parts += [f"it gives other ranks than its process group on {spans(wrong)}"] if wrong else []
-        parts += [f"it warns on {spans(warns)}"] if warns else []
+        parts += [f"it gives other ranks than its process group on {named(wrong)}"] if wrong else []
+        parts += [f"it warns on {named(warns)}"] if warns else []
         found = self.finding(site, "; ".join([words, *parts]), name=joined[0], fails=fails, warns=warns, wrong=wrong,
                              replacement=_instead(site))  # fmt: skip
         yield found if joined[0] in facts.flattened else _at_most(found, Confidence.MEDIUM)
@@ -155,7 +159,7 @@ class Order(Rule):
             return
         fails = NONE if site.is_caught else site.live & (ALL - since("2.4", "2.4"))
         dims = _facts(site).dims
-        words = f"slices ({_asked(site)}) of a mesh with {dims}: it fails on {here(fails, site)}; 2.4 alone gives that order"
+        words = f"slices {_shown(site)} of a mesh with {dims}: it fails on {here(fails, site)}; 2.4 alone gives that order"
         yield self.finding(site, words, name=_asked(site), fails=fails, replacement=_instead(site))
 
 
@@ -175,7 +179,7 @@ class SliceOfSlice(Rule):
     title = "a slice of a slice"
     why = (
         'From 2.5 to 2.8 slicing what was sliced raises "Cannot create a submesh from a submesh", and 2.9 warns of it; 2.2 and '
-        "2.3 slice by one name only, and not what has one dim. It works on 2.4 and from 2.10 on."
+        "2.3 take one name only, and cannot slice a 1-D mesh. It works on 2.4 and from 2.10 on."
     )
     before = 'dp = mesh["dp", "cp"]["dp"]'
     after = 'dp = meshcompat.get_submesh(meshcompat.get_submesh(mesh, ("dp", "cp")), "dp")'
@@ -201,9 +205,9 @@ class SliceOfSlice(Rule):
         caught = site.is_caught
         fails = NONE if caught else site.live & (since("2.5", "2.8") | since("2.2", "2.3"))
         warns = site.live & since("2.9", "2.9")
-        words = f"slices ({_asked(site)}) of a submesh: it fails on {here(fails, site)}"
-        yield self.finding(site, words + (f", and warns on {spans(warns)}" if warns else ""), name=_asked(site), fails=fails,
-                           warns=warns, replacement=_instead(site))  # fmt: skip
+        words = f"slices {_shown(site)} of a submesh: it fails on {here(fails, site)}"
+        yield self.finding(site, words + (f", and warns on {named(warns)}" if warns else ""), name=_asked(site), fails=fails,
+                           warns=warns, replacement=f"meshcompat.get_submesh(mesh, {_shown(site)})")  # fmt: skip
 
 
 class SeveralNames(Rule):

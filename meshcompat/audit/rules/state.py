@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshcompat.audit.releases import spans
-from meshcompat.audit.rules.base import ISSUE, PULL, Rule
+from meshcompat.audit.rules.base import ISSUE, PULL, Rule, named
 from meshcompat.audit.sites import Role
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class Cleared(Rule):
         """Yield a finding on every release that gets here."""
         if site.role is Role.CLEAR:
             owner = site.owner.rpartition(".")[2]
-            words = f"empties {owner}.{site.name}, which torch and every mesh of the process read (torch {spans(site.live)})"
+            words = f"empties {owner}.{site.name}, which torch and every mesh of the process read on {named(site.live)}"
             yield self.finding(
                 site,
                 words,
