@@ -194,8 +194,8 @@ def test_nobody_need_hear_what_is_not_printed():
             [SHELL, "-c", line, "sh", *PROGRAM], check=False, capture_output=True, text=True
         )
         assert (ended.returncode, ended.stderr) == (0, "")
-    ended = subprocess.run([SHELL, "-c", '"$@" api nothing 2>&-', "sh", *PROGRAM], check=False)
-    assert ended.returncode == 1
+    unheard = subprocess.run([SHELL, "-c", '"$@" api nothing 2>&-', "sh", *PROGRAM], check=False)
+    assert unheard.returncode == 1
 
 
 def test_a_file_that_cannot_be_written_is_one_line(broken, capsys):
