@@ -308,6 +308,31 @@ def test_what_compiled_code_found_is_found_again_in_another_world():
             assert scale(torch.ones(1), mesh).item() == shape[1]
 
 
+def test_an_equal_mesh_of_another_root_or_world_is_told_from_the_first():
+    seen = []
+    note = torch._dynamo.disable(seen.append)  # noqa: SLF001
+    local_rank = mc.get_local_rank
+
+    def scale(x, mesh):
+        note(mc.get_group(mesh, "tp"))
+        note(mc.get_submesh(mesh, "tp"))
+        return x * local_rank(mesh, "tp")
+
+    torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
+    compiled = torch.compile(scale, backend="eager")
+    for rank in (5, 4):
+        with fake_world(8, rank=rank):
+            first, second = (
+                mc.init_device_mesh("cpu", (4, 2), mesh_dim_names=("dp", "tp")) for _ in range(2)
+            )
+            for mesh in (first, second, first):
+                seen.clear()
+
+                assert compiled(torch.ones(1), mesh).item() == rank % 2
+                assert seen[0] is mc.get_group(mesh, "tp")
+                assert seen[1] is mc.get_submesh(mesh, "tp")
+
+
 def test_a_mesh_that_is_an_argument_is_told_from_another():
     with fake_world(8):
         meshes = [

@@ -6,6 +6,7 @@ If dynamo traced them, the graph would break at torch's own tables, or at what w
 from __future__ import annotations
 
 import weakref
+from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch.distributed.device_mesh import DeviceMesh
@@ -41,35 +42,72 @@ class _Kept:
 
 
 _kept = _Kept()
+_answers = SimpleNamespace()
+"""What compiled code calls in place of our functions."""
 
 
 def constant_when_compiled(function: Function) -> Function:
     """Let `torch.compile` call *function* while it traces, and take the answer for a constant."""
-    marked: Any = function
-    # torch: torch.compiler.assume_constant_result sets this and no more, since before 2.2; to call
-    # it is to import dynamo, which takes seconds
-    marked._dynamo_marked_constant = True
-    return function
+    return _traced_as(function, _constant(function))
 
 
 def object_when_compiled(function: Function) -> Function:
     """Do the same for a function that returns meshes or groups.
 
-    From 2.10 on dynamo can neither guard a constant that is one, nor name it after a break in the
-    graph. So it traces another function, which takes the object from where it is kept.
+    dynamo can neither guard a constant that is one, nor name it after a break in the graph. So it
+    traces another function, which takes the object from where it is kept.
     """
-    # torch: DeviceMesh._get_root_mesh, since 2.10 - pytorch#164510; before, a constant serves
-    if not hasattr(DeviceMesh, "_get_root_mesh"):
-        return constant_when_compiled(function)
+    place_of = _constant(lambda *args, **kwargs: _kept.keep(function(*args, **kwargs)))
+    return _traced_as(function, lambda *args, **kwargs: getattr(_kept, place_of(*args, **kwargs)))
 
-    @constant_when_compiled
-    def place_of(*args: Any, **kwargs: Any) -> str:
-        return _kept.keep(function(*args, **kwargs))
 
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        return getattr(_kept, place_of(*args, **kwargs))
+def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that dynamo calls while it traces, for a constant."""
 
+    def constant(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    marked: Any = constant
+    # torch: torch.compiler.assume_constant_result sets this and no more, since before 2.2; to call
+    # it is to import dynamo, which takes seconds
+    marked._dynamo_marked_constant = True
+    return constant
+
+
+def _traced_as(function: Function, answer: Callable[..., Any]) -> Function:
+    """Let dynamo trace a call of *answer* in place of *function*."""
+    place = f"answer_{len(vars(_answers))}"
+    setattr(_answers, place, answer)
+    code = _traced.__code__
+    consts = tuple(place if const == "place" else const for const in code.co_consts)
     inlined: Any = function
-    # torch: UserFunctionVariable traces this function instead, since before 2.2
-    inlined._torchdynamo_inline = traced
+    # torch: UserFunctionVariable traces this function instead, since before 2.2. 2.5 takes what it
+    # closes over from the function itself, so it closes over nothing
+    inlined._torchdynamo_inline = FunctionType(code.replace(co_consts=consts), globals())
     return function
+
+
+def _traced(*args: Any, **kwargs: Any) -> Any:
+    """Answer for the very meshes that it is traced with; "place" stands for that of the answer."""
+    from torch._dynamo.comptime import comptime  # noqa: PLC0415  (who traces has imported dynamo)
+
+    comptime(_guard_meshes)
+    return getattr(_answers, "place")(*args, **kwargs)  # noqa: B009  (it is replaced)
+
+
+def _guard_meshes(context: Any) -> None:
+    """Have dynamo guard the meshes among the arguments of a traced call by identity.
+
+    By itself it guards them by equality, up to 2.10 at least: an equal mesh of another root, or of
+    a later world, would get the constants of the first.
+    """
+    from torch._dynamo.guards import GuardBuilder, install_guard  # noqa: PLC0415
+
+    places = [context.get_local(name) for name in ("args", "kwargs")]
+    args, kwargs = (
+        place._i_will_not_complain_if_bc_breaks_VariableTracker().items for place in places
+    )
+    for argument in (*args, *kwargs.values()):
+        given = argument.realize()
+        if given.source is not None and isinstance(getattr(given, "value", None), DeviceMesh):
+            install_guard(given.source.make_guard(GuardBuilder.ID_MATCH))
