@@ -90,7 +90,7 @@ def _is_world(root: Root, partition: Axes, made_with: GroupOptions) -> bool:
         root.covers_world
         and made_with == GroupOptions()
         and _layout.size_of(partition) == root.size
-        and not root.descends(partition)
+        and not (root.keeps_order and root.descends(partition))  # else torch sorts the ranks
     )
 
 

@@ -15,19 +15,18 @@ from meshcompat._eras.compiled import constant_when_compiled, object_when_compil
 from meshcompat._eras.process_groups import is_living
 from meshcompat._errors import MeshDimError, MeshLayoutError, NotInMeshError
 from meshcompat._layout import MeshLayout
-from meshcompat._mesh import foreign
+from meshcompat._mesh import foreign, places
 from meshcompat._mesh.links import recall
 from meshcompat._mesh.lookup import find_dim, get_dim, group_in, once, unknown_message, view_of
-from meshcompat._mesh.memory import names_of, recall_told
+from meshcompat._mesh.memory import Dim, names_of, recall_told
 from meshcompat._mesh.objects import outside_message
 from meshcompat._mesh.recalling import key_of, tell
 from meshcompat._plain_arguments import as_names
-from meshcompat._reshape import flatten
-from meshcompat._reshape_refusals import in_root_order
+from meshcompat._reshape import dim_over
 from meshcompat._select import part_over
 
 if TYPE_CHECKING:
-    from meshcompat._mesh.memory import Dim, View
+    from meshcompat._mesh.memory import View
 
 T = TypeVar("T")
 
@@ -174,8 +173,10 @@ def get_axis_size(mesh: DeviceMesh, name: str, default: object = _RAISE) -> obje
 def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> ProcessGroup:
     """Return the process group over one or several mesh dims, by default over all of *mesh*.
 
-    A group that the root has for these ranks is taken; else `flatten` makes it, under its
-    default name. A group has no order of mesh dims, so the order of *names* does not matter.
+    A group that the root has for these ranks is taken, whatever it is called; else it is made as
+    `flatten` makes it. A group has no order of mesh dims, so the order of *names* does not matter.
+    Several dims are a flattened mesh afterwards, under their names in the order of the root joined
+    with ``_``, unless that name is taken: then the group alone is there.
 
     Args:
         mesh: The root or any submesh.
@@ -186,8 +187,8 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
 
     Raises:
         MeshDimError: A name is unknown.
-        MeshLayoutError: Names repeat, dims overlap, the name for a new flattened mesh is
-            taken, or torch sorted the ranks of its group against the mesh.
+        MeshLayoutError: Names repeat, dims overlap, several dims have no names, or torch sorted
+            the ranks of its group against the mesh.
         NotInMeshError: This rank is outside the mesh; it has taken part all the same.
         MeshMismatchError: Another rank asks for other groups, or does not come; see `unchecked`.
 
@@ -207,9 +208,8 @@ def get_group(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> Pro
     if group is None or not is_living(group):
         view = view_of(mesh)
         dims = _dims_asked(view, names)
-        if len(dims) > 1:
-            dims = view_of(flatten(mesh, _names_in_root_order(view, dims))).dims
-        group = group_in(view, dims[0])
+        dim = dims[0] if len(dims) == 1 else _named_dim_over(view, dims)
+        group = group_in(view, dim)
         tell(mesh, key, weakref.ref(group))
     return group
 
@@ -274,7 +274,10 @@ def get_ranks(mesh: DeviceMesh, names: str | Sequence[str] | None = None) -> lis
     if known is None:
         view = view_of(mesh)
         dims = _dims_asked(view, names)
-        ranks = part_over(view, tuple(in_root_order(dims))).ranks
+        ranks = part_over(view, dims).ranks
+        if len(dims) > 1:  # in the order of their group
+            axes = _layout.outermost_first(axis for dim in dims for axis in dim.axes)
+            ranks = part_over(view, (Dim(None, axes, None),)).ranks
         known = ranks if len(dims) == 1 or view.root.keeps_order else sorted(ranks)
         tell(mesh, key, known)
     return list(known)
@@ -388,8 +391,9 @@ def _dims_asked(view: View, names: object) -> tuple[Dim, ...]:
     return tuple(get_dim(view, name) for name in as_names(names))
 
 
-def _names_in_root_order(view: View, dims: tuple[Dim, ...]) -> tuple[str, ...]:
-    names = names_of(in_root_order(dims))
+def _named_dim_over(view: View, dims: tuple[Dim, ...]) -> Dim:
+    dims = tuple(places.in_places(view.root, dims))
+    names = names_of(dims)
     if names is None:
         sizes = tuple(map(_layout.size_of, view.layouts))
         raise MeshLayoutError(
@@ -397,4 +401,4 @@ def _names_in_root_order(view: View, dims: tuple[Dim, ...]) -> tuple[str, ...]:
             f"under; give mesh_dim_names to meshcompat.init_device_mesh, or flatten the mesh "
             f"under a name with meshcompat.flatten first"
         )
-    return names
+    return dim_over(view, dims, "_".join(names))

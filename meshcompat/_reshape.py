@@ -13,12 +13,14 @@ from torch.distributed.device_mesh import DeviceMesh
 from meshcompat import _eras, _groups, _layout
 from meshcompat._arguments import as_group_options
 from meshcompat._eras.compiled import object_when_compiled
+from meshcompat._eras.process_groups import GroupOptions
 from meshcompat._errors import MeshLayoutError, NotInMeshError
-from meshcompat._mesh import foreign
+from meshcompat._mesh import foreign, places
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import find_flat, once, view_of
 from meshcompat._mesh.memory import Dim, lock, refuse_detached
 from meshcompat._mesh.objects import flat_mesh, mesh_of
+from meshcompat._mesh.order import keeps_order
 from meshcompat._mesh.recalling import recalled
 from meshcompat._plain_arguments import (
     as_name,
@@ -29,10 +31,9 @@ from meshcompat._plain_arguments import (
     in_order,
 )
 from meshcompat._reshape_refusals import dim_index, refuse_flatten, split_dim
-from meshcompat._select import get_submesh, part_of
+from meshcompat._select import get_submesh, part_of, part_over
 
 if TYPE_CHECKING:
-    from meshcompat._eras.process_groups import GroupOptions
     from meshcompat._layout import Axes
     from meshcompat._mesh.memory import View
 
@@ -168,6 +169,31 @@ def flatten_view(
             dim = Dim(name, axes, group)
             flat = flat_mesh(root, dim, view.dims)
     return flat if view.elsewhere is None else mesh_of(view, (dim,))
+
+
+def dim_over(view: View, dims: Sequence[Dim], name: str) -> Dim:
+    """Return one mesh dim over *dims* in whatever order, with a group that is there or is made.
+
+    It is kept as the flattened mesh *name* too, where no other dim has that name and where ranks
+    ascend along it: a group that torch sorts needs no mesh to be right.
+
+    Raises:
+        MeshLayoutError: The dims overlap, or the root is detached.
+        MeshMismatchError: See `flatten`.
+    """
+    root = part_over(view, tuple(dims)).root
+    axes = _layout.outermost_first(axis for dim in dims for axis in dim.axes)
+    with lock:
+        known = find_flat(root, name)
+        if known is not None and _layout.outermost_first(known[0].axes) == axes:
+            return known[0]
+        wanted = (name, axes, GroupOptions(timeout=root.timeout))
+        (group,) = _groups.serve(root, [wanted], share=True, call="flatten")
+        dim = Dim(name, axes, group)
+        is_taken = known is not None or name in {*view.names, *(own.name for own in root.dims)}
+        if not is_taken and keeps_order(root, axes):
+            flat_mesh(root, dim, dims)
+    return dim
 
 
 @object_when_compiled
@@ -317,6 +343,7 @@ def unflatten_view(
             pairs = zip(new, groups, strict=True)
             dims = tuple(Dim(name, axes, group) for (name, axes, _), group in pairs)
             view.root.factorised[key] = dims
+            places.keep_parts(view.root, view.dims[index], dims)
         return mesh_of(view, view.dims[:index] + dims + view.dims[index + 1 :])
 
 

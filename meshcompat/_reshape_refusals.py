@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from meshcompat import _layout
 from meshcompat._errors import MeshDimError, MeshLayoutError
 from meshcompat._fitting import split_axes
+from meshcompat._mesh import foreign
 from meshcompat._mesh.lookup import find_flat
 from meshcompat._mesh.objects import sorted_message
 from meshcompat._mesh.order import keeps_order
@@ -34,12 +35,17 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
     _refuse_taken_name(view, name)
     axes = _layout.join(view.layouts)
     known = find_flat(view.root, name)
+    if known is None or known[0].axes != axes:
+        _refuse_descending(view, axes)
     if known is not None:
         _refuse_other_dims(known[0], axes)
         _refuse_other_options(known[0], made_with, is_asked=is_asked)
         if known[0].group is not None and not known[0].group.in_order:
             raise MeshLayoutError(sorted_message(known[0]))
-    elif not keeps_order(view.root, axes):
+
+
+def _refuse_descending(view: View, axes: Axes) -> None:
+    if not keeps_order(view.root, axes):
         raise MeshLayoutError(
             f"flattening mesh dims {view.names} gives ranks that do not ascend, and a process "
             f"group would sort them, so mesh and group would disagree; {_way_to_ascend(view)}"
@@ -48,14 +54,18 @@ def refuse_flatten(view: View, name: str, made_with: GroupOptions, *, is_asked: 
 
 def _way_to_ascend(view: View) -> str:
     """Say what to do about dims of *view* whose ranks, joined, do not ascend."""
-    ordered = in_root_order(view.dims)
+    root, ordered = view.root, in_root_order(view.dims)
     axes = _layout.join(dim.axes for dim in ordered)
-    if keeps_order(view.root, axes):
+    if keeps_order(root, axes):
         return f"select the dims in the order {tuple(dim.name for dim in ordered)} first"
-    if keeps_order(view.root, _layout.outermost_first(axes)):
-        native = tuple(dim.name for dim in view.root.dims)
-        return f"join mesh dims of the root, in its order {native}, that make up the same ranks"
-    return "make the root over ranks that ascend along these dims, or use torch 2.15"
+    ascending = _layout.outermost_first(axes)
+    if not keeps_order(root, ascending):
+        return "make the root over ranks that ascend along these dims, or use torch 2.15"
+    native = foreign.dims_along(root, _layout.offsets(axes))
+    if _layout.join(dim.axes for dim in native) == ascending:
+        names = tuple(dim.name for dim in native)
+        return f"join the mesh dims of the root that make up the same ranks, in its order {names}"
+    return "no order of these dims ascends; for a group alone ask meshcompat.get_group"
 
 
 def _refuse_taken_name(view: View, name: str) -> None:

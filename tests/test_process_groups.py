@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -104,6 +105,88 @@ class TestGetGroup:
             mc.flatten(mc.get_submesh(mesh, ("b", "d")), "bd")
             group = mc.get_group(mesh, ("bd", "a"))
             assert dist.get_process_group_ranks(group) == grid.array("abd").tolist()
+
+    def test_takes_a_group_of_dims_that_stand_between_each_other(self):
+        names = ("pp", "rep", "shard", "cp")
+        for _ in each_rank(16):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2, 2), mesh_dim_names=names)
+            for parts, name in ((("pp", "cp"), "pp_cp"), (("rep", "shard"), "rs")):
+                mc.flatten(mesh, parts, name)
+            mc.flatten(mesh, ("pp", "shard"), "ps")
+            prs = mc.flatten(mesh, ("pp", "rep", "shard"), "prs")
+            with recorded_groups() as groups:
+                assert mc.get_group(mesh, ("pp_cp", "rs")) is dist.group.WORLD
+                assert mc.get_group(mesh, ("ps", "rep")) is prs.get_group()
+                assert mc.get_ranks(mesh, ("rep", "ps")) == prs.mesh.tolist()
+            assert groups == []
+
+    def test_makes_a_group_of_dims_that_stand_between_each_other(self):
+        grid = Grid((2, 2, 2, 2), "abcd", abc=("a", "b", "c"))
+        for _ in each_rank(16):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2, 2), mesh_dim_names=tuple("abcd"))
+            mc.flatten(mesh, ("a", "c"), "ac")
+            group = mc.get_group(mesh, ("ac", "b"))
+            assert dist.get_process_group_ranks(group) == grid.array("abc").tolist()
+            assert seen(mc.get_flat_mesh(mesh, "ac_b")) == grid.facts("abc", ("ac_b",))
+            assert mc.get_group(mesh, ("a", "b", "c")) is group
+
+    def test_of_a_view_that_has_names_of_its_root(self):
+        for _ in each_rank(8):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=tuple("abc"))
+            view = mc.unflatten(mc.flatten(mesh, "all"), 0, (2, 2, 2), ("x", "c", "b"))
+            part = mc.unflatten(mc.get_flat_mesh(mesh, "all"), 0, (4, 2), ("b", "c"))
+            of_root = mc.get_group(mesh, ("b", "c"))
+            assert mc.get_group(part, ("b", "c")) is dist.group.WORLD
+            assert mc.get_group(view, ("c", "b")) is of_root
+            assert mc.get_flat_mesh(view, "b_c").get_group() is of_root
+
+    def test_of_names_that_join_to_the_same_name(self):
+        for _ in each_rank(16):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2, 2), mesh_dim_names=("a", "a_b", "b_c", "c"))
+            there = mc.flatten(mesh, ("a_b", "c"), "there")
+            first = mc.get_group(mesh, ("a", "b_c"))
+            with recorded_groups() as groups:
+                assert mc.get_group(mesh, ("a_b", "c")) is there.get_group()
+                assert mc.get_flat_mesh(mesh, "a_b_c").get_group() is first
+            assert groups == []
+
+    def test_is_made_without_a_name_where_the_name_is_that_of_a_dim(self):
+        for rank in each_rank(8):
+            mesh = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("a", "b", "a_b"))
+            group = mc.get_group(mesh, ("b", "a"))
+            assert dist.get_process_group_ranks(group) == [rank % 2 + 2 * i for i in range(4)]
+            assert mc.get_group(mesh, ["a", "b"]) is group
+            assert mc.get_axis_names(mesh) == ("a", "b", "a_b")
+            assert mc.flatten(mesh, ("a", "b"), "x").get_group() is group
+
+    @pytest.mark.parametrize("shape", list(itertools.product((1, 2), repeat=3)), ids=str)
+    def test_makes_names_that_do_not_depend_on_sizes(self, shape):
+        with fake_world(8):
+            ranks = range(int(np.prod(shape)))
+            mesh = mc.init_device_mesh("cpu", shape, mesh_dim_names=NAMES, ranks=ranks)
+            mc.flatten(mesh, ("dp", "tp"), "stage")
+            for names in (("tp", "pp"), ("dp", "pp"), NAMES, ("stage", "pp")):
+                mc.get_group(mesh, names)
+            view = mc.unflatten(mesh, "tp", (1, shape[2]), ("z", "y"))
+            for names in (("y", "dp"), ("y", "z")):
+                mc.get_group(view, names)
+            names = ("stage", "pp_tp", "pp_dp", "pp_dp_tp", "pp_stage", "dp_y", "z_y")
+            assert mc.get_axis_names(mesh) == (*NAMES, *names)
+
+    def test_of_other_options_is_not_taken(self, mesh):
+        slow = mc.flatten(mesh, ("dp", "tp"), "slow", timeout=77)
+        group = mc.get_group(mesh, ("dp", "tp"))
+        assert group is not slow.get_group()
+        assert mc.get_flat_mesh(mesh, "dp_tp").get_group() is group
+
+    def test_of_ranks_that_descend_is_over_them_all_the_same(self):
+        for _ in each_rank(4):
+            mesh = mc.init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"), ranks=[0, 2, 1, 3])
+            ranks = mc.get_ranks(mesh, ("a", "b"))
+            assert sorted(ranks) == [0, 1, 2, 3]
+            with recorded_groups() as groups:
+                assert dist.get_process_group_ranks(mc.get_group(mesh, ("b", "a"))) == ranks
+            assert len(groups) == (ranks != [0, 1, 2, 3])  # torch 2.15 keeps their order
 
     def test_of_another_subgroup_is_refused_on_this_rank(self, mesh):
         other, _ = mc.get_all_submeshes(mc.get_submesh(mesh, ("pp", "dp")), "dp")

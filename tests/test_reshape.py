@@ -182,6 +182,25 @@ class TestFlatten:
         with pytest.raises(mc.MeshLayoutError, match=r"in its order \('pp', 'dp', 'tp'\)"):
             mc.flatten(mesh, ("ends", "dp"), "x")
 
+    def test_names_the_dims_of_the_root_where_no_order_ascends(self, mesh):
+        mc.flatten(mesh, ("pp", "tp"), "outer")
+        advice = r"in its order \('pp', 'dp', 'tp'\)"
+        with pytest.raises(mc.MeshLayoutError, match=advice):
+            mc.flatten(mesh, ("outer", "dp"))
+        mc.get_group(mesh, ("outer", "dp"))  # a flattened mesh now, whose ranks ascend
+        with pytest.raises(mc.MeshLayoutError, match=advice):
+            mc.flatten(mesh, ("outer", "dp"))
+
+    def test_names_get_group_where_no_order_ascends_and_the_root_has_other_dims(self):
+        with fake_world(16):
+            mesh = mc.init_device_mesh("cpu", (16,), mesh_dim_names=("all",))
+            part = mc.unflatten(mesh, 0, (2, 2, 2, 2), ("a", "b", "c", "d"))
+            mc.flatten(mc.get_submesh(part, ("a", "c")), "ac")
+            both = mc.get_submesh(part, ("ac", "b"))
+            with pytest.raises(mc.MeshLayoutError, match=r"no order.*ask meshcompat\.get_group"):
+                mc.flatten(both)
+            assert dist.get_process_group_ranks(mc.get_group(both)) == list(range(0, 16, 2))
+
     @pytest.mark.parametrize("name", ["tp", "x"], ids=["native", "flattened"])
     def test_refuses_other_options_than_the_mesh_was_made_with(self, mesh, name):
         mc.flatten(mc.get_submesh(mesh, ("pp", "dp")), "x")

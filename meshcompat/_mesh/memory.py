@@ -122,6 +122,7 @@ class Root:
         dims: Its own mesh dims; empty until `settle`.
         groups: Every group that can serve a mesh dim, so that none is made twice.
         flattened: Its flattened meshes by name, in the order they were made.
+        places: Where dims stand that have a name, by name and axes; see `meshcompat._mesh.places`.
         factorised: The mesh dims that a dim was split into. Ranks look here, and not among their
             meshes, to decide whether groups are to be made: object identity differs between ranks.
         made: Every mesh around this rank, so that equal dims are the same object.
@@ -168,6 +169,7 @@ class Root:
         self.elsewhere: weakref.WeakValueDictionary[tuple[tuple[Dim, ...], int], DeviceMesh] = (
             weakref.WeakValueDictionary()
         )
+        self.places: dict[tuple[str | None, Axes], tuple[int, ...]] = {}
         self.factorised: dict[Hashable, tuple[Dim, ...]] = {}
         self.world = _no_world if is_detached else weakref.ref(_world())
         self.kind = (mesh.device_type, self.shape, mesh.mesh_dim_names, self._order())
@@ -180,6 +182,7 @@ class Root:
         """Return the view of the root itself, now that the groups of its dims are known."""
         names = self.mesh.mesh_dim_names or (None,) * len(self.shape)
         self.dims = tuple(map(Dim, names, _layout.dims_of(self.shape), groups))
+        self.places = {(dim.name, dim.axes): (index,) for index, dim in enumerate(self.dims)}
         return View(self, self.dims, self.mesh)
 
     def number_as_made_by(self, call: str) -> None:

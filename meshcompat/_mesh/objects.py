@@ -18,6 +18,7 @@ from meshcompat._errors import (
     NotInMeshError,
     UnsupportedTorchError,
 )
+from meshcompat._mesh import places
 from meshcompat._mesh.links import links
 from meshcompat._mesh.memory import (
     Root,
@@ -145,6 +146,7 @@ def flat_mesh(root: Root, dim: Dim, joined: Sequence[Dim]) -> DeviceMesh:
     """Return the 1-D mesh of a new flattened dim over *joined*, and keep it under its name."""
     mesh = _interned(root, (dim,), links.anchor_of_flat(root, joined))
     root.flattened[dim.name or ""] = mesh  # a flattened dim has a name
+    places.keep_joined(root, dim, joined)
     links.keep_flat(root, dim, joined, mesh)
     return mesh
 

@@ -62,14 +62,21 @@ class Root:
         world_size: int,
         *,
         has_timeout: bool = False,
+        sorts_groups: bool = False,
     ) -> None:
-        """*has_timeout* says that no group of the root can be the default one."""
+        """*has_timeout* says that no group of the root can be the default one.
+
+        *sorts_groups* says that this torch sorts the ranks of every group.
+        """
         self.ranks = np.array(ranks)
+        self.sorts_groups = sorts_groups
         self.has_default_group = len(ranks) == world_size and not has_timeout
         self.groups: list[tuple[Partition, bool]] = []
         """Each partition that groups were made of, and whether other dims may take them."""
         self.flattened: dict[str, Dim] = {}
         self.factorised: dict[tuple[object, ...], tuple[Dim, ...]] = {}
+        self.places: dict[tuple[str, Lines], tuple[int, ...]] = {}
+        """Where each dim that was made stands, by name and lines: its first dim of the root, then parts."""
         self.made: list[tuple[int, ...]] = []
         """Global ranks of every group that the last operation had to make, in order."""
         grid = np.arange(len(ranks)).reshape(shape)
@@ -77,6 +84,8 @@ class Root:
             self.dim(name, Lines(np.moveaxis(grid, axis, -1).reshape(-1, size)), share=True)
             for axis, (name, size) in enumerate(zip(names, shape, strict=True))
         )
+        for axis, dim in enumerate(self.dims):
+            self.keep_place(dim, (axis,))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +95,7 @@ class Root:
         """Return a new mesh dim, with a group that is there or has to be made."""
         partition = lines.partition
         whole_world = tuple(range(len(self.ranks)))
-        if self.has_default_group and tuple(self.ranks[list(partition[0])]) == whole_world:
+        if self.has_default_group and self.in_group(partition[0]) == whole_world:
             return Dim(name, lines, -1)
         is_shared = share or lines.size == 1
         if is_shared and (partition, True) in self.groups:
@@ -94,6 +103,17 @@ class Root:
         self.groups.append((partition, is_shared))
         self.made += [tuple(self.ranks[list(row)].tolist()) for row in partition]
         return Dim(name, lines, len(self.groups) - 1)
+
+    def in_group(self, positions: Sequence[int]) -> tuple[int, ...]:
+        """Return the ranks at ascending *positions* in the order that their group has."""
+        ranks = tuple(self.ranks[list(positions)].tolist())
+        return tuple(sorted(ranks)) if self.sorts_groups else ranks
+
+    def keep_place(self, dim: Dim, place: tuple[int, ...]) -> None:
+        self.places.setdefault((dim.name, dim.lines), place)
+
+    def place_of(self, dim: Dim) -> tuple[int, ...]:
+        return self.places[dim.name, dim.lines]
 
     def mesh(self) -> Mesh:
         return Mesh(self, self.dims, np.arange(len(self.ranks)))
@@ -133,8 +153,11 @@ class Mesh(NamedTuple):
 
     def seen_by(self, rank: int) -> np.ndarray:
         """Return the global ranks of the mesh as *rank* sees it."""
-        here = self.around[self.root.position_of(rank)]
-        return self.root.ranks[walk(self.lines, here)]
+        return self.root.ranks[self.positions_seen_by(rank)]
+
+    def positions_seen_by(self, rank: int) -> np.ndarray:
+        """Return the positions in the root of the mesh as *rank* sees it."""
+        return walk(self.lines, self.around[self.root.position_of(rank)])
 
     @property
     def lines(self) -> list[Lines]:

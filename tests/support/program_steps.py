@@ -15,6 +15,7 @@ import numpy as np
 import torch.distributed as dist
 
 import meshcompat as mc
+from meshcompat import _eras
 from tests.support.enumeration import Dim, Lines, Mesh, Root, join, split, tile, walk
 
 Meshes = Sequence["Mesh | None"]
@@ -85,7 +86,12 @@ class InitDeviceMesh(Step):
         has_timeout = self.timeout is not None
         return Expected(
             commit=lambda: Root(
-                self.shape, self.names, ranks, self.world_size, has_timeout=has_timeout
+                self.shape,
+                self.names,
+                ranks,
+                self.world_size,
+                has_timeout=has_timeout,
+                sorts_groups=not _eras.primitives().orders_groups(),
             ).mesh()
         )
 
@@ -170,6 +176,8 @@ class Unflatten(Step):
                     mesh.root.dim(name, part, share=self.share_groups)
                     for name, part in zip(self.names, parts, strict=True)
                 )
+                for number, part in enumerate(known[key]):
+                    mesh.root.keep_place(part, (*mesh.root.place_of(old), number))
             dims = (*mesh.dims[:index], *known[key], *mesh.dims[index + 1 :])
             return mesh.with_dims(*dims)
 
@@ -244,16 +252,28 @@ class GetGroup(Step):
             return Expected(
                 errors, told=lambda rank: mesh.with_dims(*dims).seen_by(rank).tolist(), outside=mesh
             )
-        flat = mesh.with_dims(*in_root_order(dims))
-        made = flattened(flat, None, share=True)
+        root = mesh.root
+        dims = tuple(sorted(dims, key=lambda dim: (root.place_of(dim), dim.name)))
+        name = "_".join(dim.name for dim in dims)
+        lines = Lines(np.sort(join([dim.lines for dim in dims]).rows, axis=1))
 
         def told(rank: int) -> object:
-            return flat.seen_by(rank).flatten().tolist()
+            positions = np.sort(mesh.with_dims(*dims).positions_seen_by(rank), axis=None)
+            return list(root.in_group(positions.tolist()))
 
         def commit() -> None:
-            made.commit()
+            known = root.flattened.get(name)
+            if known is not None and known.lines == lines:
+                return
+            dim = root.dim(name, lines, share=True)
+            is_taken = known is not None or name in {*mesh.names, *root.names}
+            if not is_taken and all(
+                root.in_group(row) == tuple(root.ranks[row].tolist()) for row in lines.rows
+            ):
+                root.keep_place(dim, min(map(root.place_of, dims)))
+                root.flattened[name] = dim
 
-        return Expected(made.errors, made.may_refuse, commit, told, outside=mesh)
+        return Expected(commit=commit, told=told, outside=mesh)
 
 
 @dataclass(frozen=True)
@@ -355,6 +375,7 @@ def flattened(mesh: Mesh, wanted: str | None, *, share: bool) -> Expected:
 
     def commit() -> Mesh:
         root.flattened[name] = root.dim(name, lines, share=share)
+        root.keep_place(root.flattened[name], min(map(root.place_of, mesh.dims)))
         return mesh.with_dims(root.flattened[name])
 
     return Expected(REFUSED if must else frozenset(), may, commit)
@@ -369,12 +390,3 @@ def refusals(root: Root, dims: Sequence[Lines]) -> tuple[bool, bool]:
     ranks_ascend = all((np.diff(root.ranks[lines.rows], axis=1) > 0).all() for lines in dims)
     follows_root = all((np.diff(lines.rows, axis=1) > 0).all() for lines in dims)
     return not (ranks_ascend or follows_root), ranks_ascend != follows_root
-
-
-def in_root_order(dims: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Sort dims so that ranks ascend, if any order does that; those of size 1 come last."""
-
-    def step(dim: Dim) -> int:
-        return int(dim.lines.rows[0, 1] - dim.lines.rows[0, 0]) if dim.lines.size > 1 else 0
-
-    return tuple(sorted(dims, key=lambda dim: -step(dim)))
