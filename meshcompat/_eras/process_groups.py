@@ -139,20 +139,28 @@ def timeout_of(made_with: GroupOptions) -> timedelta | None:
         return made_with.timeout
     # torch: ProcessGroup.Options._timeout, Backend.Options._timeout from 2.6 - pytorch#56531
     timeout: timedelta | None = getattr(made_with.options, "_timeout", None)
-    inherited = set(_timeouts_of_the_world())
+    inherited = set(_timeouts_of(dist.group.WORLD))
     return timeout or (inherited.pop() if len(inherited) == 1 else None)
 
 
 def default_timeout() -> timedelta:
     """Return the timeout of the default process group: the longest, where its backends differ."""
-    return max(_timeouts_of_the_world())
+    return max(_timeouts_of(dist.group.WORLD))
 
 
-def _timeouts_of_the_world() -> list[timedelta]:
-    """Return the timeout of each backend of the default process group."""
-    world: Any = dist.group.WORLD
+def own_timeout(group: ProcessGroup) -> timedelta | None:
+    """Return the timeout of a group that others made, where torch tells it.
+
+    None where it is that of the default process group.
+    """
+    own = _timeouts_of(group)
+    return None if own == _timeouts_of(dist.group.WORLD) else max(own)
+
+
+def _timeouts_of(group: Any) -> list[timedelta]:
+    """Return the timeout of each backend of a process group."""
     # torch: ProcessGroup._device_types, ._get_backend, since before 2.2 - pytorch#88330
-    backends = [_unwrapped(world._get_backend(device)) for device in world._device_types]
+    backends = [_unwrapped(group._get_backend(device)) for device in group._device_types]
     # torch: Backend.options, for gloo and NCCL since before 2.2 - pytorch#56531
     options = [getattr(backend, "options", None) for backend in backends]
     timeouts = [getattr(option, "_timeout", default_pg_timeout) for option in options]

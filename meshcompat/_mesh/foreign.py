@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from meshcompat import _eras, _layout
-from meshcompat._eras.process_groups import GroupOptions, group_named, made_like
+from meshcompat._eras.process_groups import GroupOptions, group_named, made_like, own_timeout
 from meshcompat._eras.rank_tensors import shape_and_ranks
 from meshcompat._errors import MeshLayoutError
 from meshcompat._mesh.links import links
@@ -138,7 +138,10 @@ def _serves_all(root: Root, axes: Axes, *, in_order: bool) -> bool:
 def take_up_group(root: Root, axes: Axes, group: ProcessGroup) -> Group:
     """Return the record of a group that the caller made, whose ranks must be in the mesh's order."""
     handle = _eras.primitives().handle_for(root.mesh, group)
-    return adopt_group(root, axes, handle, root.mesh, known_to_all=True, in_order=True)
+    record = adopt_group(root, axes, handle, root.mesh, known_to_all=True, in_order=True)
+    if not record.is_ours:
+        record.made_with = record.made_with._replace(timeout=own_timeout(group))
+    return record
 
 
 def backend_of(group: ProcessGroup) -> str | None:

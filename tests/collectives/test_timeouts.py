@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 import meshcompat as mc
-from meshcompat._eras import stores
+from meshcompat._eras import process_groups, stores
 
 pytestmark = pytest.mark.multiprocess
 
@@ -124,3 +124,26 @@ def test_one_timeout_reaches_every_group_that_holds_a_late_rank(pool, make, limi
     assert {name for name, _ in ended} == set(names)
     for name, after in ended:
         assert end - 0.5 < after < end + 5, name
+
+
+def shared_with_a_registered_group(limit):
+    """Return whether flatten takes a group of *limit* s, by the timeout that is asked for."""
+    root = mc.init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("pp", "dp", "tp"))
+    default = process_groups.default_timeout()
+    made_with = default if limit is None else timedelta(seconds=limit)
+    made = [dist.new_group(range(first, 8, 2), timeout=made_with) for first in (0, 1)]
+    theirs = made[dist.get_rank() % 2]
+    mc.register_axis(root, "theirs", theirs)
+    dims = ("pp", "dp")
+    return {
+        "default": mc.flatten(root, dims, "usual").get_group() is theirs,
+        "of the group": mc.flatten(root, dims, "theirs", timeout=limit).get_group() is theirs,
+        "its own": mc.flatten(root, dims, "short", timeout=limit or 77).get_group() is theirs,
+    }
+
+
+@pytest.mark.parametrize("limit", [50, None], ids=["50 s", "that of the default group"])
+def test_a_registered_group_is_shared_where_its_timeout_is_asked_for(pool, limit):
+    found = pool.run(shared_with_a_registered_group, limit)
+    is_default = limit is None
+    assert found == [{"default": is_default, "of the group": True, "its own": not is_default}] * 8
