@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import stat
 import subprocess
+from unittest import mock
 
 import pytest
 
@@ -202,6 +204,21 @@ def test_a_name_in_a_file_beside_those_given_is_a_look_up(tmp_path):
     _, out, _ = run(maker, other, "--fix")
     assert (b"._flatten(" in maker.read_bytes(), other.read_bytes()) == (True, FIXED)
     assert "not rewritten: 'n' also stands in config.py" in out
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_each_file_is_walked_as_often_however_many_names_are_flattened(tmp_path, count):
+    for number in range(count):
+        flatten = f'    return mesh["dp", "cp"]._flatten("flat{number}")\n'
+        names = "".join(
+            f'"flat{other}"\n' for other in range(count)
+        )  # stands there, looked up by nobody
+        text = CODE.decode() + f"\n\ndef g(mesh: DeviceMesh):\n{flatten}\n\n{names}"
+        (tmp_path / f"code{number}.py").write_text(text)
+    with mock.patch.object(ast, "walk", wraps=ast.walk) as walk:
+        run("--exit-zero", str(tmp_path))
+    whole = [call for call in walk.call_args_list if isinstance(call.args[0], ast.Module)]
+    assert len(whole) <= 8 * count
 
 
 def test_a_link_stays(file):

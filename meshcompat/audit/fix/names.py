@@ -25,13 +25,6 @@ _REGISTRIES = {"_flatten_mapping", "root_to_flatten_mapping", "flatten_name_to_r
 _REGISTRY = [name.encode() for name in sorted(_REGISTRIES)]
 
 
-def look_ups(page: Page, name: str) -> Iterator[ast.Constant]:
-    """Yield the strings of a file that are a name."""
-    for node in ast.walk(page.source.tree):
-        if isinstance(node, ast.Constant) and node.value == name:
-            yield node
-
-
 def call_by_name(node: ast.Constant, page: Page, meshes: Collection[str]) -> ast.Call | None:
     """Return the call ``mesh.get_group("n")`` that a name is an argument of, or None."""
     around = page.parents.get(node)

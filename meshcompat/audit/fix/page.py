@@ -42,6 +42,15 @@ class Page:
             for child in ast.iter_child_nodes(node)
         }
 
+    @cached_property
+    def strings(self) -> dict[str, list[ast.Constant]]:
+        """Where each string of the file stands."""
+        found: dict[str, list[ast.Constant]] = {}
+        for node in ast.walk(self.source.tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.setdefault(node.value, []).append(node)
+        return found
+
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the nodes around a node, the nearest first."""
         while node in self.parents:

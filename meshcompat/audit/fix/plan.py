@@ -305,7 +305,7 @@ class _Planning:
         for page in pages.values():
             if name not in page.text:
                 continue
-            for node in names.look_ups(page, name):
+            for node in page.strings.get(name, ()):
                 if not self._is_served(node, page, site, known):
                     raise RefusedError(
                         f"{name!r} also stands at {self.part.shown(page.source.path)}:{node.lineno}, where it "
