@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import meshcompat as mc
+from meshcompat._eras import compiled
 from meshcompat.testing import fake_world
 from tests.support import native
 from tests.test_readme import block_after
@@ -320,7 +321,7 @@ def test_an_equal_mesh_of_another_root_or_world_is_told_from_the_first():
         return x * local_rank(mesh, "tp")
 
     torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
-    compiled = torch.compile(scale, backend="eager")
+    run = torch.compile(scale, backend="eager")
     for rank in (5, 4):
         with fake_world(8, rank=rank):
             first, second = (
@@ -329,9 +330,28 @@ def test_an_equal_mesh_of_another_root_or_world_is_told_from_the_first():
             for mesh in (first, second, first):
                 seen.clear()
 
-                assert compiled(torch.ones(1), mesh).item() == rank % 2
+                assert run(torch.ones(1), mesh).item() == rank % 2
                 assert seen[0] is mc.get_group(mesh, "tp")
                 assert seen[1] is mc.get_submesh(mesh, "tp")
+
+
+@pytest.mark.skipif(
+    not compiled.CAN_LEAVE_FRAMES,
+    reason="dynamo of older releases cannot be told to leave frames alone",
+)
+def test_first_look_ups_work_in_a_frame_that_dynamo_gave_up_on():
+    def scale(x, mesh):
+        with contextlib.suppress(KeyError):
+            torch._dynamo.graph_break()  # noqa: SLF001
+            x = x * mc.get_submesh(mesh, "tp").size() + mc.get_axis_size(mesh, "dp")
+            x = x * mc.flatten(mesh, ("dp", "tp"), "all").size() + mc.get_ranks(mesh, "tp")[1]
+            return x * mc.unflatten(mesh, "dp", (2, 2), ("a", "b")).size()
+
+    with fake_world(8):
+        mesh = mc.init_device_mesh("cpu", (4, 2), mesh_dim_names=("dp", "tp"))
+        torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
+
+        assert torch.compile(scale, backend="eager")(torch.ones(1), mesh).item() == 49 * 8
 
 
 def test_a_mesh_that_is_an_argument_is_told_from_another():

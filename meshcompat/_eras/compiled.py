@@ -9,6 +9,7 @@ import weakref
 from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat._eras.process_groups import current_world
@@ -41,6 +42,9 @@ class _Kept:
         return place
 
 
+# torch: torch._C._dynamo.eval_frame.set_code_exec_strategy, new between 2.5 and 2.9
+CAN_LEAVE_FRAMES = hasattr(torch._C._dynamo.eval_frame, "set_code_exec_strategy")
+
 _kept = _Kept()
 _answers = SimpleNamespace()
 """What compiled code calls in place of our functions."""
@@ -59,6 +63,22 @@ def object_when_compiled(function: Function) -> Function:
     """
     place_of = _constant(lambda *args, **kwargs: _kept.keep(function(*args, **kwargs)))
     return _traced_as(function, lambda *args, **kwargs: getattr(_kept, place_of(*args, **kwargs)))
+
+
+def _leave_to_python(function: Callable[..., Any]) -> None:
+    """Keep dynamo from tracing *function*, and what it calls, as frames of their own.
+
+    It traces so what is called in a frame that it gave up on, and fails in what torch does for us.
+    Older releases, 2.5 among them, have no such setting.
+    """
+    if CAN_LEAVE_FRAMES:
+        frames: Any = torch._C._dynamo.eval_frame
+        skip = frames._FrameAction.SKIP
+        strategy = frames._FrameExecStrategy(skip, skip)
+        frames.set_code_exec_strategy(function.__code__, strategy)
+
+
+_leave_to_python(_leave_to_python)
 
 
 def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,6 +103,7 @@ def _traced_as(function: Function, answer: Callable[..., Any]) -> Function:
     inlined: Any = function
     # torch: UserFunctionVariable traces this function instead, since before 2.2. 2.5 takes what it
     # closes over from the function itself, so it closes over nothing
+    _leave_to_python(function)
     inlined._torchdynamo_inline = FunctionType(code.replace(co_consts=consts), globals())
     return function
 
