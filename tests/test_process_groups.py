@@ -170,8 +170,8 @@ class TestGetGroup:
             view = mc.unflatten(mesh, "tp", (1, shape[2]), ("z", "y"))
             for names in (("y", "dp"), ("y", "z")):
                 mc.get_group(view, names)
-            names = ("stage", "pp_tp", "pp_dp", "pp_dp_tp", "pp_stage", "dp_y", "z_y")
-            assert mc.get_axis_names(mesh) == (*NAMES, *names)
+            made = ("stage", "pp_tp", "pp_dp", "pp_dp_tp", "pp_stage", "dp_y", "z_y")
+            assert mc.get_axis_names(mesh) == (*NAMES, *made)
 
     def test_of_other_options_is_not_taken(self, mesh):
         slow = mc.flatten(mesh, ("dp", "tp"), "slow", timeout=77)

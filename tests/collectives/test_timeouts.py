@@ -132,7 +132,7 @@ def shared_with_a_registered_group(limit):
     default = process_groups.default_timeout()
     made_with = default if limit is None else timedelta(seconds=limit)
     made = [dist.new_group(range(first, 8, 2), timeout=made_with) for first in (0, 1)]
-    theirs = made[dist.get_rank() % 2]
+    theirs = next(group for group in made if group != dist.GroupMember.NON_GROUP_MEMBER)
     mc.register_axis(root, "theirs", theirs)
     dims = ("pp", "dp")
     return {
