@@ -460,6 +460,19 @@ def test_a_store_that_does_not_answer_is_given_up_when_the_time_is_over(monkeypa
     assert time.monotonic() - started < 5
 
 
+def test_a_store_may_take_a_third_of_the_time_for_an_answer(monkeypatch):
+    store, stalls = dist.HashStore(), [0.5]
+
+    class BusyStore:
+        def __getattr__(self, name):
+            time.sleep(stalls.pop() if stalls else 0)
+            return getattr(store, name)
+
+    monkeypatch.setattr(meeting, "patience", lambda _: 0.1)
+    with pytest.raises(mc.MeshMismatchError, match="did not come within 3 s"):
+        agree_on(monkeypatch, BusyStore(), 3 * SECOND)
+
+
 def test_many_missing_ranks_are_not_all_written_out():
     missing = tuple(range(1, 100))
     error = wording.difference_error(comparison.Difference(1, missing, {0: ASKED}, 0, 6.0), 100)

@@ -29,6 +29,9 @@ PATIENCE = 2.5
 PAUSE = 0.2
 """Seconds between two looks at the others."""
 
+BUSY = 10.0
+"""Seconds that a store on a busy machine may take for one answer, or a third of the limit if that is less."""
+
 FEW = 1000
 """About how many ranks every rank may ask; more are never named one by one."""
 
@@ -56,7 +59,7 @@ class Meeting:
             MeshMismatchError: One asks for something else or does not come, or the store fails.
         """
         self._asked = asked
-        self._slack = max(self._slack, limit / 10)
+        self._slack = max(self._slack, limit / 10, min(BUSY, limit / 3))
 
         def compare() -> tuple[World, int, Difference | None]:
             world = worlds.join(self._group, self._talk, self._rank, self._size)
