@@ -10,7 +10,7 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from meshcompat import _eras
-from meshcompat._eras import ending
+from meshcompat._eras import compiled, ending
 from meshcompat._errors import UnsupportedTorchError
 from meshcompat._mesh.links import links
 from meshcompat._mesh.lookup import view_of
@@ -64,6 +64,7 @@ def destroy_mesh(mesh: DeviceMesh, *, abort: bool = False) -> None:
         links.forget(root)
         root.end()
         give_up_groups(root, meshes)
+        compiled.forget()
         ending.end_groups(groups, abort=abort)
 
 

@@ -335,6 +335,29 @@ def test_an_equal_mesh_of_another_root_or_world_is_told_from_the_first():
                 assert seen[1] is mc.get_submesh(mesh, "tp")
 
 
+def test_compiled_code_is_told_that_its_mesh_was_destroyed():
+    note = torch._dynamo.disable(lambda group: group)  # noqa: SLF001
+    group = mc.get_group
+
+    def scale(x, mesh):
+        note(group(mesh, "tp"))
+        return x + 1
+
+    torch._dynamo.reset()  # noqa: SLF001  (public nowhere)
+    run = torch.compile(scale, backend="eager")
+    with fake_world(8):
+        mesh, other = (
+            mc.init_device_mesh("cpu", shape, mesh_dim_names=("dp", "tp")) for shape in SHAPES[:2]
+        )
+        for each in (mesh, other):
+            run(torch.ones(1), each)
+        mc.destroy_mesh(mesh)
+
+        assert run(torch.ones(1), other).item() == 2
+        with pytest.raises(Exception, match=r"given up by meshcompat\.destroy_mesh"):
+            run(torch.ones(1), mesh)
+
+
 @pytest.mark.skipif(
     not compiled.CAN_LEAVE_FRAMES,
     reason="dynamo of older releases cannot be told to leave frames alone",

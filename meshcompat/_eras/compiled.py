@@ -25,7 +25,8 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 class _Kept:
     """Meshes and groups that compiled code asked for, kept as attributes, which dynamo can guard.
 
-    They live as long as their world: the graph that asked for one may run at any time.
+    They live as long as their world, or until a mesh is destroyed: the graph that asked for one may
+    run at any time.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,12 @@ CAN_LEAVE_FRAMES = hasattr(torch._C._dynamo.eval_frame, "set_code_exec_strategy"
 _kept = _Kept()
 _answers = SimpleNamespace()
 """What compiled code calls in place of our functions."""
+
+
+def forget() -> None:
+    """Let compiled code ask anew for its meshes and groups: some of it may ask for what was destroyed."""
+    # dynamo of 2.2 cannot do without an attribute that it guards.
+    vars(_kept).update(dict.fromkeys(vars(_kept)))
 
 
 def constant_when_compiled(function: Function) -> Function:
