@@ -108,7 +108,7 @@ def listed(code):
         warnings.simplefilter("ignore")
         try:
             exec(compile(code, "program", "exec"), names)  # noqa: S102
-        except (AttributeError, KeyError):  # no `_flatten` on this release, or no slice by two names
+        except (AttributeError, KeyError):  # no `_flatten`, or no slice by two names
             return None
         return names["found"]
 
