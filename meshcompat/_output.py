@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 
 _UNWRITABLE = {
@@ -15,6 +16,9 @@ _UNWRITABLE = {
     errno.EBADF: "it is closed, or not open for writing",
 }
 """What the system says of an output that takes nothing."""
+
+
+_NARROWEST = 60
 
 
 class OutputError(Exception):
@@ -55,6 +59,11 @@ def say(text: str) -> None:
     """Write a line to standard error, if anybody can hear it."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
+
+
+def width() -> int:
+    """Return the columns of the terminal, and not less than 60: what is printed fits into these."""
+    return max(shutil.get_terminal_size().columns, _NARROWEST)
 
 
 def wants_colour() -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-import shutil
 from typing import TYPE_CHECKING, Any
 
+from meshcompat import _output
 from meshcompat.api import table
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from meshcompat.api.table import Name
 
-_NARROWEST, _WIDEST = 60, 100
+_WIDEST = 100
 
 
 def document(name: Name) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _pieces(word: str, room: int) -> list[str]:
 
 
 def _width() -> int:
-    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    return min(_output.width(), _WIDEST)
 
 
 def _count(number: int) -> str:

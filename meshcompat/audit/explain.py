@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
+from meshcompat import _output
 from meshcompat.audit.rules import RULES
 
 if TYPE_CHECKING:
     from meshcompat.audit.rules.base import Rule
 
-_NARROWEST, _WIDEST = 60, 100
+_WIDEST = 100
 _HEAD = """\
 # Rules of meshcompat audit
 
@@ -45,7 +45,7 @@ def explain(rule: type[Rule]) -> str:
 
 
 def _width() -> int:
-    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    return min(_output.width(), _WIDEST)
 
 
 def page() -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from meshcompat import _output
 from meshcompat._rank_processes.words import ranks_named
 from meshcompat._rank_text import ranks_text
 from meshcompat.doctor import ranks as between
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshcompat.doctor.ranks import Ranks
     from meshcompat.doctor.trial import Outcome, Question
 
-_NARROWEST, _WIDEST = 60, 100
+_WIDEST = 100
 _LABEL = 14
 _LISTED = 6
 
@@ -177,4 +177,4 @@ def _cut(line: str) -> str:
 
 
 def _width() -> int:
-    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    return min(_output.width(), _WIDEST)

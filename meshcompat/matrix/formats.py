@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
+
+from meshcompat import _output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshcompat.matrix.releases import Row
-
-_NARROWEST = 60
 
 
 def _text(rows: Sequence[Row]) -> str:
@@ -31,12 +30,8 @@ def _text(rows: Sequence[Row]) -> str:
     told |= {f"torch {row.torch}": row.note for row in rows if row.note}
     lines += [""] if told else []
     for what, why in told.items():
-        lines += textwrap.wrap(f"{what}: {why}", _width(), subsequent_indent="  ")
+        lines += textwrap.wrap(f"{what}: {why}", _output.width(), subsequent_indent="  ")
     return "\n".join(lines) + "\n"
-
-
-def _width() -> int:
-    return max(shutil.get_terminal_size().columns, _NARROWEST)
 
 
 def _wheels(row: Row) -> str:
